@@ -5,6 +5,7 @@
 //! their own (`keys`), a `pair` of `host`s hands them to `cases`, and `runner`
 //! counts. See docs/vm-tests.md for how to use it.
 
+pub mod bench;
 pub mod cache;
 pub mod cases;
 pub mod contents;

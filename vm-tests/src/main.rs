@@ -8,6 +8,7 @@ use std::sync::mpsc::channel;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use vm_tests::bench::{self, Method};
 use vm_tests::cache::Cache;
 use vm_tests::cases::{self, Needs};
 use vm_tests::guest::qemu::{QemuGuest, System};
@@ -62,6 +63,15 @@ enum Task {
     Build,
     /// Boots both guests and keeps them until interrupted
     Boot,
+    /// Measures zferry beside plain shell and syncoid
+    Bench {
+        /// How often
+        #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Which of shell, syncoid and zferry
+        #[arg(long, value_delimiter = ',', default_value = "shell,syncoid,zferry")]
+        methods: Vec<Method>,
+    },
     /// Runs a command in a guest that `boot` or `run --keep` holds
     Shell {
         /// source or target
@@ -125,6 +135,13 @@ fn work(args: &Args) -> Result<ExitCode> {
             if tally.failed > 0 {
                 return Ok(ExitCode::FAILURE);
             }
+        }
+        Task::Bench { rounds, methods } => {
+            let zferry = methods.contains(&Method::Zferry);
+            let needs = if zferry { Needs::Zferry } else { Needs::Zfs };
+            with_pair(args, needs, Leftovers::Remove, |pair| {
+                bench::run(pair, methods, usize::from(*rounds))
+            })?;
         }
         Task::Shell { guest, command } => return shell(guest, command),
     }
