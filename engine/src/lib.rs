@@ -2,5 +2,6 @@
 
 pub mod error;
 pub mod name;
+pub mod protocol;
 pub mod stream;
 pub mod zfs;
