@@ -2,6 +2,7 @@
 
 pub mod error;
 pub mod name;
+pub mod plan;
 pub mod protocol;
 pub mod stream;
 pub mod zfs;
