@@ -1,1 +1,4 @@
 //! Placeholder.
+
+pub mod error;
+pub mod transport;
