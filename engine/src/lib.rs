@@ -5,4 +5,5 @@ pub mod name;
 pub mod plan;
 pub mod protocol;
 pub mod stream;
+pub mod sync;
 pub mod zfs;
