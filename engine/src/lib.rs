@@ -6,4 +6,5 @@ pub mod plan;
 pub mod protocol;
 pub mod stream;
 pub mod transport;
+pub mod sync;
 pub mod zfs;
