@@ -81,6 +81,8 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         Request::DestroySnapshots { snapshots } => {
             snapshots.iter().map(|(name, _)| &name.dataset).collect()
         }
+        Request::Bookmark { marks } => marks.iter().map(|mark| &mark.of.dataset).collect(),
+        Request::DestroyBookmarks { names } => names.iter().map(|name| &name.dataset).collect(),
         Request::RenameSnapshot { from, .. } => vec![&from.dataset],
         Request::SendSize { request } | Request::Send { request, .. } => {
             let mut datasets = vec![&request.snapshot.dataset];
@@ -91,7 +93,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         }
         Request::Receive { request, .. } => vec![&request.snapshot.dataset],
         Request::PutState { dataset, .. } => vec![dataset],
-        Request::Release | Request::Cancel => Vec::new(),
+        Request::Release | Request::Cancel | Request::GetState { .. } => Vec::new(),
     }
 }
 

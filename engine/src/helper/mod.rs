@@ -13,4 +13,4 @@ mod sending;
 mod serve;
 
 pub use authorization::Authorization;
-pub use serve::{Helper, StateStore, serve};
+pub use serve::{Helper, StateKeeper, serve};

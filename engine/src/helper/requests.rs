@@ -7,13 +7,13 @@ use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, 
 use crate::zfs::{Dataset, Hold, Scope, Zfs};
 
 use super::authorization::Authorization;
-use super::serve::StateStore;
+use super::serve::StateKeeper;
 
 /// What a request may use.
 pub(super) struct Context<'a> {
     pub zfs: &'a dyn Zfs,
     pub authorization: &'a Authorization,
-    pub states: Option<&'a dyn StateStore>,
+    pub states: Option<&'a dyn StateKeeper>,
     /// The holds of this session.
     pub holds: &'a mut Vec<Box<dyn Hold>>,
 }
@@ -59,6 +59,16 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
             zfs.rename_snapshot(&from, &to, scope)?;
             Ok(Reply::Done)
         }
+        Request::Bookmark { marks } => {
+            check_count(marks.len())?;
+            zfs.bookmark(&marks)?;
+            Ok(Reply::Done)
+        }
+        Request::DestroyBookmarks { names } => {
+            check_count(names.len())?;
+            zfs.destroy_bookmarks(&names)?;
+            Ok(Reply::Done)
+        }
         Request::Hold { names } => {
             check_count(names.len())?;
             context.holds.push(zfs.hold(&names)?);
@@ -77,20 +87,40 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
             dataset: _,
             state,
         } => {
-            let failed = |reason| Failure::State {
-                service: service.escape_debug().to_string(),
-                rid: rid.escape_debug().to_string(),
-                reason,
-            };
-            match context.states {
-                Some(states) => states.put(&service, &rid, &state).map_err(failed)?,
-                None => return Err(failed("this helper keeps no state".to_owned())),
-            }
+            let keeper = keeper(context.states, &service, &rid)?;
+            keeper
+                .put(&service, &rid, &state)
+                .map_err(|reason| state_failure(&service, &rid, reason))?;
             Ok(Reply::Done)
+        }
+        Request::GetState { service, rid } => {
+            let keeper = keeper(context.states, &service, &rid)?;
+            let state = keeper
+                .get(&service, &rid)
+                .map_err(|reason| state_failure(&service, &rid, reason))?;
+            Ok(Reply::State { state })
         }
         Request::Tree { .. } | Request::Send { .. } | Request::Receive { .. } | Request::Cancel => {
             Err(Failure::BadRequest("out of turn".to_owned()))
         }
+    }
+}
+
+fn keeper<'a>(
+    states: Option<&'a dyn StateKeeper>,
+    service: &str,
+    rid: &str,
+) -> Result<&'a dyn StateKeeper, Failure> {
+    states.ok_or_else(|| state_failure(service, rid, "this helper keeps no state".to_owned()))
+}
+
+/// The names come from the other side and are not checked yet.
+fn state_failure(service: &str, rid: &str, reason: String) -> Failure {
+    let shown = |text: &str| text.escape_debug().take(100).collect();
+    Failure::State {
+        service: shown(service),
+        rid: shown(rid),
+        reason,
     }
 }
 

@@ -22,13 +22,20 @@ use crate::zfs::{Hold, Zfs};
 /// with the one being decoded and the one kept back, 4 MiB.
 const FRAMES_WAITING_MAX: usize = 2;
 
-/// Where a helper puts state files.
-pub trait StateStore: Send + Sync {
+/// Where a helper keeps the state of services. Names and text come from the
+/// other side: the keeper checks them.
+pub trait StateKeeper: Send + Sync {
     /// Stores the state of a resource, unless a newer one is there.
     ///
     /// # Errors
     /// The reason, as a sentence.
     fn put(&self, service: &str, rid: &str, state: &str) -> Result<(), String>;
+
+    /// The state of a resource, if there is one.
+    ///
+    /// # Errors
+    /// The reason, as a sentence.
+    fn get(&self, service: &str, rid: &str) -> Result<Option<String>, String>;
 }
 
 /// What a helper works with.
@@ -39,7 +46,7 @@ pub struct Helper {
     /// What requests may name.
     pub authorization: Authorization,
     /// Where states go, if this helper keeps any.
-    pub states: Option<Arc<dyn StateStore>>,
+    pub states: Option<Arc<dyn StateKeeper>>,
     /// What it says about itself.
     pub about: About,
     /// How long it waits for the greeting.

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::error::{PeerCause, PeerError};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
-use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::protocol::hello::About;
 use crate::protocol::message::{Reply, Request};
 use crate::stream::frame::{Frame, Kind};
 use crate::transport::Link;
-use crate::zfs::{Dataset, Scope, SendRequest};
+use crate::zfs::{Dataset, NewBookmark, Scope, SendRequest};
 
 /// A helper, in this process or on another machine, greeted and ready.
 #[derive(Debug)]
@@ -138,6 +138,22 @@ impl Peer {
             .await
     }
 
+    /// Makes bookmarks in one transaction.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none was made.
+    pub async fn bookmark(&mut self, marks: Vec<NewBookmark>) -> Result<(), PeerError> {
+        self.order(&Request::Bookmark { marks }).await
+    }
+
+    /// Destroys bookmarks.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn destroy_bookmarks(&mut self, names: Vec<BookmarkName>) -> Result<(), PeerError> {
+        self.order(&Request::DestroyBookmarks { names }).await
+    }
+
     /// Holds snapshots until [`Self::release`] or the end of the session.
     ///
     /// # Errors
@@ -183,6 +199,25 @@ impl Peer {
             state,
         };
         self.order(&request).await
+    }
+
+    /// The state of a resource as the helper has it.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn get_state(
+        &mut self,
+        service: &str,
+        rid: &str,
+    ) -> Result<Option<String>, PeerError> {
+        let request = Request::GetState {
+            service: service.to_owned(),
+            rid: rid.to_owned(),
+        };
+        match self.ask(&request).await? {
+            Reply::State { state } => Ok(state),
+            _ => Err(self.confused("a state was due")),
+        }
     }
 
     /// A number for the next transfer of this session.
