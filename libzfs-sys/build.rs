@@ -206,7 +206,7 @@ impl ParseCallbacks for Constants {
 /// same list with prototypes, which the compiler compares with these.
 const FUNCTIONS: &str = "libzfs_core_init|libzfs_(init|fini|errno|error_init|error_action\
 |error_description|print_on_error)\
-|lzc_(snapshot|create|clone|destroy|destroy_snaps|bookmark|get_bookmarks|destroy_bookmarks|hold\
+|lzc_(snapshot|create|destroy|destroy_snaps|bookmark|get_bookmarks|destroy_bookmarks|hold\
 |release|get_holds|send|send_resume|send_space|receive_with_cmdprops|exists|rollback_to|rename)\
 |zfs_(open|close|get_type|get_name|get_all_props|get_recvd_props|prop_get_int|iter_filesystems\
 |iter_snapshots|rename|send_resume_token_to_nvlist|name_to_prop|prop_to_name|prop_readonly\

@@ -479,11 +479,6 @@ unsafe extern "C" {
         arg4: *mut u8,
         arg5: uint_t,
     ) -> ::std::os::raw::c_int;
-    pub fn lzc_clone(
-        arg1: *const ::std::os::raw::c_char,
-        arg2: *const ::std::os::raw::c_char,
-        arg3: *mut nvlist_t,
-    ) -> ::std::os::raw::c_int;
     pub fn lzc_destroy_snaps(
         arg1: *mut nvlist_t,
         arg2: boolean_t,

@@ -157,7 +157,6 @@ functions! {
         fn libzfs_core_init() -> c_int;
         fn lzc_snapshot(snapshots: *mut nvlist_t, properties: *mut nvlist_t, errors: *mut *mut nvlist_t) -> c_int;
         fn lzc_create(name: *const c_char, kind: lzc_dataset_type, properties: *mut nvlist_t, key: *mut u8, key_bytes: uint_t) -> c_int;
-        fn lzc_clone(name: *const c_char, origin: *const c_char, properties: *mut nvlist_t) -> c_int;
         fn lzc_destroy(name: *const c_char) -> c_int;
         fn lzc_destroy_snaps(snapshots: *mut nvlist_t, defer: boolean_t, errors: *mut *mut nvlist_t) -> c_int;
         fn lzc_bookmark(bookmarks: *mut nvlist_t, errors: *mut *mut nvlist_t) -> c_int;
