@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
+mod absent;
 mod error;
+pub mod kernel;
 
+pub use absent::Absent;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
 
 /// One dataset, or it and everything below it.
