@@ -1,0 +1,1 @@
+//! This machine's own ZFS in place of virtual machines.
