@@ -77,7 +77,9 @@ pub fn over(input: OwnedFd, output: OwnedFd) -> io::Result<Link> {
 /// that sends the last item, so that an error is the last indeed. The lock is
 /// held while a full queue blocks: the other thread would have to wait as well.
 #[derive(Clone)]
-struct Inbound(Arc<Mutex<Option<mpsc::Sender<Result<Bytes, LinkError>>>>>);
+struct Inbound(Arc<Mutex<Option<Received>>>);
+
+type Received = mpsc::Sender<Result<Bytes, LinkError>>;
 
 impl Inbound {
     /// Whether the item was taken, and more may follow.
