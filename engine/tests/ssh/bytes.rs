@@ -57,11 +57,18 @@ async fn sixty_four_mebibytes_come_back_unchanged_from_threads_that_block() {
 
 #[tokio::test]
 async fn renewed_session_keys_lose_and_change_nothing() {
+    let config = "RekeyLimit 3M\nLogLevel DEBUG\n";
     let sshd = Sshd::with(Setup {
-        config: "RekeyLimit 3M\nLogLevel VERBOSE\n",
+        config,
         ..Setup::default()
     });
     echo(&sshd, 24).await;
+    let exchanges = sshd.log().matches("kex: algorithm:").count();
+    assert!(
+        exchanges > 4,
+        "keys were exchanged {exchanges} times only:\n{}",
+        sshd.log()
+    );
 }
 
 #[tokio::test]
