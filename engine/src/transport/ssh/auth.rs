@@ -18,7 +18,7 @@ use russh::{AgentAuthError, MethodKind};
 use tokio::net::UnixStream;
 
 use super::client::{Cause, Client, cause_of_end};
-use super::error::{ConnectError, Phase};
+use super::error::{AuthenticationFailed, ConnectError, Phase};
 use super::{Identity, SshEndpoint, SshOptions};
 use crate::transport::link::LinkError;
 use crate::transport::printable::printable_line;
@@ -346,7 +346,7 @@ impl Authentication<'_> {
             self.left_out
                 .push("there is neither a key file nor an agent with a key".to_owned());
         }
-        ConnectError::AuthenticationFailed {
+        ConnectError::AuthenticationFailed(Box::new(AuthenticationFailed {
             endpoint: self.endpoint.clone(),
             offered: self
                 .offered
@@ -355,7 +355,7 @@ impl Authentication<'_> {
                 .collect(),
             left_out: std::mem::take(&mut self.left_out),
             server,
-        }
+        }))
     }
 }
 

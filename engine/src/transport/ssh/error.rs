@@ -121,6 +121,35 @@ impl std::fmt::Display for UnknownHostKey {
     }
 }
 
+/// What came of offering our keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuthenticationFailed {
+    /// Where.
+    pub endpoint: SshEndpoint,
+    /// The keys that were offered: file or agent's comment, fingerprint.
+    pub offered: Vec<String>,
+    /// The keys that could not be offered, and why.
+    pub left_out: Vec<String>,
+    /// What the server let us know.
+    pub server: Vec<String>,
+}
+
+impl std::fmt::Display for AuthenticationFailed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} accepts none of our keys", self.endpoint)?;
+        for (title, items) in [
+            ("offered", &self.offered),
+            ("left out", &self.left_out),
+            ("the server says", &self.server),
+        ] {
+            if !items.is_empty() {
+                write!(f, "; {title}: {}", items.join(", "))?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// `text` as one word of a POSIX shell.
 fn shell_quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
@@ -269,22 +298,8 @@ pub enum ConnectError {
         path: PathBuf,
     },
     /// The server accepted none of the keys.
-    #[error(
-        "{endpoint} accepts none of the keys{}{}{}",
-        list("; offered", offered),
-        list("; left out", left_out),
-        list("; the server says", server)
-    )]
-    AuthenticationFailed {
-        /// Where.
-        endpoint: SshEndpoint,
-        /// The keys that were offered: file or agent's comment, fingerprint.
-        offered: Vec<String>,
-        /// The keys that could not be offered, and why.
-        left_out: Vec<String>,
-        /// What the server let us know.
-        server: Vec<String>,
-    },
+    #[error("{0}")]
+    AuthenticationFailed(Box<AuthenticationFailed>),
     /// The server refuses to open a channel or to run the command.
     #[error("{endpoint} accepts the key but does not run the command ({reason})")]
     CommandRefused {
@@ -293,14 +308,6 @@ pub enum ConnectError {
         /// What it refused.
         reason: String,
     },
-}
-
-fn list(title: &str, items: &[String]) -> String {
-    if items.is_empty() {
-        String::new()
-    } else {
-        format!("{title}: {}", items.join(", "))
-    }
 }
 
 impl ConnectError {
@@ -324,7 +331,7 @@ impl ConnectError {
             | Self::IdentityMissing { .. }
             | Self::IdentityUnusable { .. }
             | Self::IdentityEncrypted { .. }
-            | Self::AuthenticationFailed { .. }
+            | Self::AuthenticationFailed(_)
             | Self::CommandRefused { .. } => RetryClass::Operator,
         }
     }

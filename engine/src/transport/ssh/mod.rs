@@ -38,7 +38,7 @@ use tokio::time::{Instant, timeout_at};
 
 use self::client::{Cause, Client, ClientError, cause_of_end, link_error};
 pub use self::endpoint::{Identity, Keepalive, SSH_PORT, SshEndpoint, SshOptions};
-pub use self::error::{ConnectError, KnownKeyPlace, Phase, UnknownHostKey};
+pub use self::error::{AuthenticationFailed, ConnectError, KnownKeyPlace, Phase, UnknownHostKey};
 use self::known_hosts::KnownHost;
 use self::session::Running;
 use self::socket::{Leash, LeashedSocket};

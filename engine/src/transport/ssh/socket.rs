@@ -131,3 +131,72 @@ impl AsyncWrite for LeashedSocket {
         Poll::Ready(Ok(()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connected(stall_max: Duration) -> (LeashedSocket, Leash, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let (socket, leash) = LeashedSocket::new(near, stall_max);
+        (socket, leash, far)
+    }
+
+    async fn write_for_ever(socket: &mut LeashedSocket) -> io::Error {
+        loop {
+            if let Err(error) = socket.write_all(&[0; 64 * 1024]).await {
+                return error;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_without_progress_fails_with_its_own_cause() {
+        let stall_max = Duration::from_millis(100);
+        let (mut socket, _leash, _far) = connected(stall_max).await;
+        let error = write_for_ever(&mut socket).await;
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        assert!(
+            matches!(cause, Some(WriteStalled { stalled }) if *stalled == stall_max),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn slow_progress_is_progress() {
+        let stall_max = Duration::from_millis(200);
+        let (mut socket, _leash, mut far) = connected(stall_max).await;
+        let started = Instant::now();
+        let read_slowly = async {
+            // Each read makes room again after a good part of the time allowed.
+            let mut buffer = vec![0; 4 << 20];
+            while started.elapsed() < stall_max * 4 {
+                tokio::time::sleep(stall_max / 4).await;
+                let _ = far.read(&mut buffer).await.unwrap();
+            }
+        };
+        tokio::select! {
+            error = write_for_ever(&mut socket) => panic!("{error}"),
+            () = read_slowly => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_leash_fails_a_waiting_read_and_a_waiting_write() {
+        let (mut socket, leash, _far) = connected(Duration::from_secs(3600)).await;
+        let mut byte = [0; 1];
+        let (error, ()) = tokio::join!(socket.read(&mut byte), async { drop(leash) });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+
+        let (mut socket, leash, _far) = connected(Duration::from_secs(3600)).await;
+        let (error, ()) = tokio::join!(write_for_ever(&mut socket), async { drop(leash) });
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}
