@@ -27,3 +27,5 @@ pub use error::ReplicateError;
 pub use job::{Job, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
+
+pub(crate) use run::{Transfers, snapshot_command};
