@@ -18,6 +18,8 @@ use crate::stream::record::BeginRecord;
 mod absent;
 mod error;
 pub mod kernel;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 
 pub use absent::Absent;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
