@@ -18,9 +18,11 @@
 //! numbers order the writes of both, a sender merges what its peers have
 //! before it records.
 
-#![expect(clippy::todo, reason = "the interface comes first, the bodies follow")]
-
 mod store;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,8 +35,12 @@ pub use store::{StateError, StateStore, Written};
 /// The version this program writes and reads.
 pub const STATE_VERSION: u32 = 1;
 
-/// Largest state file in bytes, 16 MiB: some 200 000 datasets.
+/// Largest state file in bytes, 16 MiB: room for some 80 000 datasets, counted
+/// once for each target.
 pub const STATE_BYTES_MAX: usize = 16 << 20;
+
+/// Largest number in a state file: what every JSON reader keeps exactly.
+pub const NUMBER_MAX: u64 = 1 << 53;
 
 /// Longest message of a trouble in bytes; longer ones are cut.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
@@ -212,18 +218,42 @@ impl ResourceState {
     /// The entry that was recorded last: its sender is the node that sends.
     #[must_use]
     pub fn newest(&self) -> Option<&TargetState> {
-        todo!()
+        self.targets.iter().max_by_key(|target| target.order())
     }
 
     /// Records a success; an earlier trouble of this target is over.
     pub fn record_synced(&mut self, of: TargetOf, synced: Synced) {
-        todo!("{of:?} {synced:?}")
+        self.record(TargetState {
+            of,
+            sequence: self.next_sequence(),
+            synced: Some(synced),
+            trouble: None,
+        });
     }
 
     /// Records that a run failed for a target; its last success stays. Trouble
-    /// of the same kind as before keeps the time it was first seen.
-    pub fn record_trouble(&mut self, of: TargetOf, trouble: Trouble) {
-        todo!("{of:?} {trouble:?}")
+    /// of the same kind as before keeps the time it was first seen. A message
+    /// longer than [`MESSAGE_BYTES_MAX`] is cut.
+    pub fn record_trouble(&mut self, of: TargetOf, mut trouble: Trouble) {
+        let before = self.target(&of.node);
+        if let Some(known) = before.and_then(|target| target.trouble.as_ref())
+            && known.kind == trouble.kind
+        {
+            trouble.since = trouble.since.min(known.since);
+        }
+        if trouble.message.len() > MESSAGE_BYTES_MAX {
+            let end = (0..=MESSAGE_BYTES_MAX)
+                .rev()
+                .find(|&end| trouble.message.is_char_boundary(end));
+            trouble.message.truncate(end.unwrap_or(0));
+        }
+        let synced = before.and_then(|target| target.synced.clone());
+        self.record(TargetState {
+            of,
+            sequence: self.next_sequence(),
+            synced,
+            trouble: Some(trouble),
+        });
     }
 
     /// Takes every entry of `other` that is newer than ours.
@@ -231,13 +261,32 @@ impl ResourceState {
     /// # Errors
     /// [`StateFault::OtherResource`].
     pub fn merge(&mut self, other: &Self) -> Result<Merge, StateFault> {
-        todo!("{other:?}")
+        if (&self.service, &self.rid) != (&other.service, &other.rid) {
+            return Err(StateFault::OtherResource {
+                service: other.service.clone(),
+                rid: other.rid.clone(),
+            });
+        }
+        let mut merge = Merge::default();
+        for theirs in &other.targets {
+            let ours = self.target(&theirs.of.node);
+            if ours.is_none_or(|ours| ours.order() < theirs.order()) {
+                merge.taken.push(theirs.of.node.clone());
+                self.record(theirs.clone());
+            } else if ours.is_some_and(|ours| ours.order() > theirs.order()) {
+                merge.kept.push(theirs.of.node.clone());
+            }
+        }
+        Ok(merge)
     }
 
     /// The text that is written and delivered to peers.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
-        todo!()
+        let mut text = serde_json::to_vec_pretty(self)
+            .expect("a state has string keys only and its types always serialize");
+        text.push(b'\n');
+        text
     }
 
     /// Reads a state, from a file or from a peer, checking all of it.
@@ -246,7 +295,99 @@ impl ResourceState {
     /// [`StateFault`], but never [`StateFault::OtherResource`]: compare
     /// `service` and `rid`, or use [`ResourceState::merge`].
     pub fn from_json(text: &[u8]) -> Result<Self, StateFault> {
-        todo!("{}", text.len())
+        /// The one field that every version has.
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u64,
+        }
+        if text.len() > STATE_BYTES_MAX {
+            return Err(StateFault::TooLarge);
+        }
+        if text.trim_ascii().is_empty() {
+            return Err(StateFault::Empty);
+        }
+        let Versioned { version } = serde_json::from_slice(text).map_err(StateFault::Damaged)?;
+        if version != u64::from(STATE_VERSION) {
+            return Err(StateFault::Version { found: version });
+        }
+        let mut state: Self = serde_json::from_slice(text).map_err(StateFault::Damaged)?;
+        state.check()?;
+        state.targets.sort_by(|a, b| a.of.node.cmp(&b.of.node));
+        Ok(state)
+    }
+
+    fn check(&self) -> Result<(), StateFault> {
+        let mut nodes = BTreeSet::new();
+        for target in &self.targets {
+            if !nodes.insert(&target.of.node) {
+                return Err(StateFault::DuplicateTarget(target.of.node.clone()));
+            }
+            for (name, number) in target.numbers() {
+                if number > NUMBER_MAX {
+                    return Err(StateFault::NumberTooLarge(name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One more than everything recorded so far.
+    fn next_sequence(&self) -> u64 {
+        let last = self.targets.iter().map(|target| target.sequence).max();
+        // At the limit, which no sequence of real runs reaches, the time of
+        // the snapshot decides.
+        last.map_or(1, |last| NUMBER_MAX.min(last + 1))
+    }
+
+    fn record(&mut self, entry: TargetState) {
+        let place = self
+            .targets
+            .binary_search_by(|target| target.of.node.cmp(&entry.of.node));
+        match place {
+            Ok(at) => self.targets[at] = entry,
+            Err(at) => self.targets.insert(at, entry),
+        }
+    }
+}
+
+impl TargetState {
+    /// What orders two records about one target.
+    fn order(&self) -> (u64, Option<UtcSeconds>, Option<UtcSeconds>) {
+        let synced = self.synced.as_ref();
+        (
+            self.sequence,
+            synced.map(|synced| synced.created),
+            synced.map(|synced| synced.received),
+        )
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let synced = self.synced.iter().flat_map(|synced| {
+            [
+                ("created", synced.created.0),
+                ("received", synced.received.0),
+                ("wire_bytes", synced.wire_bytes),
+                ("stream_bytes", synced.stream_bytes),
+                ("duration_ms", synced.duration_ms),
+            ]
+        });
+        let since = self
+            .trouble
+            .iter()
+            .map(|trouble| ("since", trouble.since.0));
+        std::iter::once(("sequence", self.sequence))
+            .chain(synced)
+            .chain(since)
+    }
+}
+
+impl Synced {
+    /// Bytes of the streams per second; `None` for a run without duration.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let bytes = u128::from(self.stream_bytes) * 1000;
+        let speed = bytes.checked_div(u128::from(self.duration_ms))?;
+        Some(u64::try_from(speed).unwrap_or(u64::MAX))
     }
 }
 

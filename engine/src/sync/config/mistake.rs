@@ -5,7 +5,9 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use crate::error::Family;
 
@@ -41,11 +43,37 @@ impl fmt::Display for Place {
     }
 }
 
+/// Kinds of mistakes, for programs; the texts are for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MistakeKind {
+    /// A line of a wrong shape.
+    Syntax,
+    /// A section or keyword that is there twice.
+    Duplicate,
+    /// A section that nobody knows.
+    UnknownSection,
+    /// A keyword that nobody knows, or that belongs elsewhere.
+    UnknownKeyword,
+    /// A scope that is no node of the service, or where none may be.
+    BadScope,
+    /// A reference that is circular, unknown or malformed.
+    BadReference,
+    /// A value of the wrong type or out of range.
+    BadValue,
+    /// A keyword that has to be there.
+    Missing,
+    /// Resources that would overwrite each other's data or snapshots.
+    Collision,
+}
+
 /// One mistake. Displayed as `PLACE: PROBLEM; REMEDY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
     /// Where.
     pub place: Place,
+    /// What kind of mistake.
+    pub kind: MistakeKind,
     /// What is wrong: a clause.
     pub problem: String,
     /// What would be right: a clause.
@@ -69,6 +97,9 @@ pub struct Notice {
 
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.place == Place::default() {
+            return f.write_str(&self.text);
+        }
         write!(f, "{}: {}", self.place, self.text)
     }
 }
@@ -119,7 +150,7 @@ impl ConfigError {
     }
 }
 
-fn listed(file: &std::path::Path, mistakes: &[Mistake]) -> String {
+fn listed(file: &Path, mistakes: &[Mistake]) -> String {
     let lines: Vec<String> = mistakes
         .iter()
         .map(|mistake| format!("{}: {mistake}", file.display()))

@@ -12,6 +12,10 @@ use std::time::Duration;
 use super::names::{NodeName, Rid};
 use crate::name::{DatasetName, NameError, ShortName};
 
+/// `sync_max_delay` if it is not set, one day: the default of the cluster
+/// agents, so that a copy that nobody refreshes never stays up for ever.
+pub const SYNC_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(86_400);
+
 /// How the snapshots of a resource are called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Naming {
