@@ -75,18 +75,18 @@ private_sources() {
 # papt TOOL ARGS... : apt-get or apt-cache over the private sources
 papt() {
 	local tool=$1; shift
-	"$tool" -o Dir::Etc::sourcelist="$APT_DIR/sources.list" -o Dir::Etc::sourceparts=- \
-		-o Dir::Etc::preferences=- -o Dir::Etc::preferencesparts=- \
+	"$tool" -o Dir::Etc::sourcelist="$APT_DIR/sources.list" -o Dir::Etc::sourceparts="$APT_DIR/none" \
+		-o Dir::Etc::preferences="$APT_DIR/none/preferences" -o Dir::Etc::preferencesparts="$APT_DIR/none" \
 		-o Dir::State="$APT_DIR/state" -o Dir::State::status="$APT_DIR/state/status" \
 		-o Dir::Cache="$APT_DIR/cache" -o Acquire::Languages=none \
 		-o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
 		-o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false \
-		-o APT::Sandbox::User=root -o APT::Update::Post-Invoke-Success::= "$@"
+		-o APT::Sandbox::User=root "$@"
 }
 
 # papt_update : fresh lists, unless those at hand are younger than a day
 papt_update() {
-	mkdir -p "$APT_DIR"/state/lists/partial "$APT_DIR"/cache/archives/partial
+	mkdir -p "$APT_DIR"/none "$APT_DIR"/state/lists/partial "$APT_DIR"/cache/archives/partial
 	touch "$APT_DIR/state/status"
 	private_sources > "$APT_DIR/sources.list.new"
 	if cmp -s "$APT_DIR/sources.list.new" "$APT_DIR/sources.list" &&

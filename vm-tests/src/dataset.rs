@@ -133,11 +133,13 @@ impl<'a> Dataset<'a> {
             seed: part.seed,
             bytes: part.bytes,
         };
+        // seek counts output blocks: the largest that the offset is made of.
+        let block_bytes = 1_u64 << part.offset_bytes.trailing_zeros().min(16);
         let script = Script::bash(format!(
             "for try in $(seq 100); do [ -e {path} ] && break; sleep 0.1; done
-             dd of={path} bs=64K iflag=fullblock oflag=seek_bytes seek={} conv=notrunc status=none
+             dd of={path} obs={block_bytes} seek={} conv=notrunc 2> /dev/null
              sync",
-            part.offset_bytes,
+            part.offset_bytes / block_bytes,
             path = quote(&path),
         ));
         self.host

@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 
 use crate::guest::Role;
 
-const HOST_KEY_KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
+/// The kinds of host keys that a stock sshd has.
+pub const HOST_KEY_KINDS: [&str; 3] = ["ed25519", "ecdsa", "rsa"];
 
 /// All keys of a run.
 #[derive(Debug)]

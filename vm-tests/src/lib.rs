@@ -16,6 +16,7 @@ pub mod host;
 pub mod image;
 mod job;
 pub mod keys;
+pub mod lab;
 pub mod pair;
 pub mod report;
 pub mod rundir;

@@ -1,8 +1,6 @@
 //! Command line of the harness; the way of a run is told in the library.
 
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::rc::Rc;
 use std::sync::mpsc::channel;
 
 use anyhow::{Context, Result};
@@ -11,38 +9,19 @@ use clap::{Parser, Subcommand};
 use vm_tests::bench::{self, Method};
 use vm_tests::cache::Cache;
 use vm_tests::cases::{self, Needs};
-use vm_tests::guest::qemu::{QemuGuest, System};
-use vm_tests::guest::{Guest, Role};
-use vm_tests::host::{Host, Leftovers};
-use vm_tests::image::{self, ZfsRelease};
-use vm_tests::keys::Keys;
+use vm_tests::guest::Role;
+use vm_tests::host::Leftovers;
+use vm_tests::lab::{self, GuestArgs};
 use vm_tests::pair::Pair;
-use vm_tests::rundir::{self, RunDirectory};
-use vm_tests::{report, runner, zferry};
+use vm_tests::rundir::RunDirectory;
+use vm_tests::{image, report, runner};
 
 /// Two machines with a real ZFS, and what zferry has to do on them.
 #[derive(Parser)]
 #[command(name = "vm-tests", version)]
 struct Args {
-    /// OpenZFS of the source: 2.1, 2.3 or 2.4
-    #[arg(
-        long,
-        global = true,
-        env = "ZFERRY_VM_SOURCE_ZFS",
-        default_value = "2.3"
-    )]
-    source_zfs: ZfsRelease,
-    /// OpenZFS of the target: 2.1, 2.3 or 2.4
-    #[arg(
-        long,
-        global = true,
-        env = "ZFERRY_VM_TARGET_ZFS",
-        default_value = "2.3"
-    )]
-    target_zfs: ZfsRelease,
-    /// The binary to test; by default the workspace's newest, built if missing
-    #[arg(long, global = true, value_name = "PATH")]
-    zferry: Option<PathBuf>,
+    #[command(flatten)]
+    guests: GuestArgs,
     #[command(subcommand)]
     command: Task,
 }
@@ -102,12 +81,12 @@ fn work(args: &Args) -> Result<ExitCode> {
         Task::Build => {
             let cache = Cache::open()?;
             for role in Role::BOTH {
-                let image = image::provide(&cache, args.zfs(role))?;
+                let image = image::provide(&cache, args.guests.release(role))?;
                 report::result(&format!("{role}: {}", image.root.display()));
             }
         }
         Task::Boot => {
-            with_pair(args, Needs::Zfs, Leftovers::Keep, |pair| {
+            lab::with_pair(&args.guests, Needs::Zfs, Leftovers::Keep, |pair| {
                 wait_for_interrupt(pair);
                 Ok(())
             })?;
@@ -124,7 +103,7 @@ fn work(args: &Args) -> Result<ExitCode> {
             } else {
                 Leftovers::Remove
             };
-            let tally = with_pair(args, needs, leftovers, |pair| {
+            let tally = lab::with_pair(&args.guests, needs, leftovers, |pair| {
                 let tally = runner::run(pair, &cases);
                 report::result(&tally.line());
                 if *keep {
@@ -139,62 +118,13 @@ fn work(args: &Args) -> Result<ExitCode> {
         Task::Bench { rounds, methods } => {
             let zferry = methods.contains(&Method::Zferry);
             let needs = if zferry { Needs::Zferry } else { Needs::Zfs };
-            with_pair(args, needs, Leftovers::Remove, |pair| {
+            lab::with_pair(&args.guests, needs, Leftovers::Remove, |pair| {
                 bench::run(pair, methods, usize::from(*rounds))
             })?;
         }
         Task::Shell { guest, command } => return shell(guest, command),
     }
     Ok(ExitCode::SUCCESS)
-}
-
-impl Args {
-    fn zfs(&self, role: Role) -> ZfsRelease {
-        match role {
-            Role::Source => self.source_zfs,
-            Role::Target => self.target_zfs,
-        }
-    }
-}
-
-/// Boots a pair for as long as `work` takes. Whatever ends it, the guests and
-/// the run's directory go with it.
-fn with_pair<T>(
-    args: &Args,
-    needs: Needs,
-    leftovers: Leftovers,
-    work: impl FnOnce(&Pair) -> Result<T>,
-) -> Result<T> {
-    let cache = Cache::open()?;
-    let zferry = zferry::provide(args.zferry.as_deref(), needs)?;
-    let mut images = Vec::new();
-    for role in Role::BOTH {
-        images.push(image::provide(&cache, args.zfs(role))?);
-    }
-    let run = RunDirectory::create()?;
-    let path = run.path().to_owned();
-    ctrlc::set_handler(move || {
-        rundir::clear(&path);
-        std::process::exit(130);
-    })?;
-    let zferry = zferry
-        .map(|binary| zferry::slim(&binary, run.path()))
-        .transpose()?;
-    let keys = Rc::new(Keys::generate(run.path().join("keys"))?);
-    let mut hosts = Vec::new();
-    for (role, image) in Role::BOTH.into_iter().zip(images) {
-        let system = System::Debian {
-            image,
-            zferry: zferry.clone(),
-        };
-        let guest = QemuGuest::new(role, system, Rc::clone(&keys), run.path())?;
-        hosts.push(Host::new(Box::new(guest) as Box<dyn Guest>, leftovers));
-    }
-    let (Some(target), Some(source)) = (hosts.pop(), hosts.pop()) else {
-        unreachable!("a host was made per role");
-    };
-    let pair = Pair::boot(source, target, keys)?;
-    work(&pair)
 }
 
 fn wait_for_interrupt(pair: &Pair) {
@@ -212,8 +142,8 @@ fn shell(guest: &str, command: &[String]) -> Result<ExitCode> {
     let directory = RunDirectory::find_alive()?.join(guest);
     let control = directory.join("ssh.ctl");
     anyhow::ensure!(
-        Path::new(&control).exists(),
-        "no guest {guest} is up; there are source and target"
+        control.exists(),
+        "no virtual machine {guest} is up; there are source and target"
     );
     let mut ssh = Command::new("ssh");
     ssh.args(["-F", "none", "-S"])

@@ -75,8 +75,10 @@ impl Pair {
     /// # Errors
     /// If the guests cannot do that.
     pub fn set_link(&self, link: Link) -> Result<()> {
-        // One end is enough: nothing passes by it in either direction.
-        self.source.set_link(link)
+        // Each guest answers for what it sends.
+        self.hosts()
+            .into_iter()
+            .try_for_each(|host| host.set_link(link))
     }
 
     /// Writes root's known_hosts in `role` anew.

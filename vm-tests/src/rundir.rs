@@ -7,9 +7,9 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::report;
 
@@ -32,6 +32,14 @@ impl RunDirectory {
     pub fn create() -> Result<Self> {
         let parent = parent_directory()?;
         private_directory(&parent)?;
+        // The temporary directory is everybody's: somebody else may have made
+        // this one, to have what we find in it taken for ours.
+        let metadata = fs::symlink_metadata(&parent)?;
+        ensure!(
+            metadata.is_dir() && metadata.uid() == user()? && metadata.mode() & 0o077 == 0,
+            "{} belongs to somebody else",
+            parent.display()
+        );
         for stale in directories(&parent)? {
             if !is_alive(&stale) {
                 report::note(&format!(
@@ -93,8 +101,8 @@ pub fn clear(path: &Path) {
     }
 }
 
-/// Kills a process if its command line names our directory. A process id alone
-/// may belong to somebody else by now.
+/// Kills a guest's process if its command line names our directory: a process id
+/// alone may belong to somebody else by now.
 fn end_process(pid: &str, path: &Path) {
     let Ok(command_line) = fs::read(format!("/proc/{pid}/cmdline")) else {
         return;
@@ -103,16 +111,51 @@ fn end_process(pid: &str, path: &Path) {
     if command_line
         .windows(ours.len())
         .any(|window| window == ours)
+        && let Ok(pid) = pid.parse()
     {
-        let _ = Command::new("kill").args(["-KILL", pid]).status();
+        end_namespaces(pid);
+        kill(pid);
     }
 }
 
+/// Kills every process that lives in the same mount namespace as `pid`, unless
+/// that is our own.
+pub fn end_namespaces(pid: u32) {
+    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let Some(theirs) = namespace(&pid.to_string()) else {
+        return;
+    };
+    if Some(&theirs) == namespace("self").as_ref() {
+        return;
+    }
+    for process in directories(Path::new("/proc")).unwrap_or_default() {
+        let Some(name) = process.file_name().and_then(|name| name.to_str()) else {
+            continue;
+        };
+        if let Ok(process) = name.parse()
+            && namespace(name).as_ref() == Some(&theirs)
+        {
+            kill(process);
+        }
+    }
+}
+
+fn kill(pid: u32) {
+    // The command rather than the system call, which would need unsafe code.
+    let _ = Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .stderr(Stdio::null())
+        .status();
+}
+
 fn parent_directory() -> Result<PathBuf> {
-    let user = fs::metadata("/proc/self")
+    Ok(std::env::temp_dir().join(format!("zferry-vm-{}", user()?)))
+}
+
+fn user() -> Result<u32> {
+    Ok(fs::metadata("/proc/self")
         .context("asking who we are")?
-        .uid();
-    Ok(std::env::temp_dir().join(format!("zferry-vm-{user}")))
+        .uid())
 }
 
 fn private_directory(path: &Path) -> Result<()> {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, bail};
 
 use crate::cases::Case;
+use crate::guest::Unsupported;
 use crate::pair::Pair;
 use crate::report;
 
@@ -16,12 +17,19 @@ pub struct Tally {
     pub passed: usize,
     /// Did not.
     pub failed: usize,
+    /// Need what these guests cannot do.
+    pub skipped: usize,
 }
 
 impl Tally {
     /// The line that ends a run.
     pub fn line(self) -> String {
-        format!("{} passed, {} failed", self.passed, self.failed)
+        let line = format!("{} passed, {} failed", self.passed, self.failed);
+        if self.skipped > 0 {
+            format!("{line}, {} skipped", self.skipped)
+        } else {
+            line
+        }
     }
 }
 
@@ -70,6 +78,10 @@ pub fn run(pair: &Pair, cases: &[Case]) -> Tally {
             Ok(()) => {
                 tally.passed += 1;
                 report::result(&format!("ok    {name} ({seconds:.1} s)"));
+            }
+            Err(error) if error.is::<Unsupported>() => {
+                tally.skipped += 1;
+                report::result(&format!("skip  {name}: {error}"));
             }
             Err(error) => {
                 tally.failed += 1;

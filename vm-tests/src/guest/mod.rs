@@ -10,11 +10,13 @@ pub mod qemu;
 pub mod shell;
 
 use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
-use crate::script::{Output, Script};
+use crate::script::{Output, Script, quote};
 
 /// Which of the two guests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +103,11 @@ pub struct Copy<'a> {
     pub there: &'a str,
 }
 
+/// Something that this kind of guest cannot do. A case that needs it is skipped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not to be had here")]
+pub struct Unsupported(pub &'static str);
+
 /// A command that runs in the background of a guest.
 pub trait Running {
     /// Process id in the guest.
@@ -176,9 +183,43 @@ pub trait Guest {
     /// Prefix that every pool's name has to have here; may be empty.
     fn pool_prefix(&self) -> &str;
 
+    /// Directory that pools have to be mounted in, where that is not the root.
+    fn mount_root(&self) -> Option<String> {
+        None
+    }
+
     /// Paths of devices or files that pools can be made of, one pool each.
     fn vdevs(&self) -> Vec<String>;
 
     /// How a person logs in.
     fn login(&self) -> String;
+}
+
+fn copy_in_by_cat(guest: &dyn Guest, copy: Copy<'_>) -> Result<()> {
+    let bytes = fs::read(copy.here).with_context(|| format!("reading {}", copy.here.display()))?;
+    // The mode goes along, since programs are copied too.
+    let mode = fs::metadata(copy.here)?.permissions().mode() & 0o777;
+    let there = quote(copy.there);
+    let script = format!("cat > {there}; chmod {mode:o} {there}");
+    let output = guest.run(&Script::bash(script).stdin(bytes))?;
+    ensure!(
+        output.ok(),
+        "writing {} in {}: {}",
+        copy.there,
+        guest.role(),
+        output.error_text()
+    );
+    Ok(())
+}
+
+fn copy_out_by_cat(guest: &dyn Guest, copy: Copy<'_>) -> Result<()> {
+    let output = guest.run(&Script::bash(format!("cat {}", quote(copy.there))))?;
+    ensure!(
+        output.ok(),
+        "reading {} in {}: {}",
+        copy.there,
+        guest.role(),
+        output.error_text()
+    );
+    fs::write(copy.here, output.stdout).with_context(|| format!("writing {}", copy.here.display()))
 }

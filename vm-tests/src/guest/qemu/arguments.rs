@@ -70,7 +70,7 @@ impl QemuGuest {
                 line.add(
                     "-fsdev",
                     format!(
-                        "local,id=host,path={},security_model=none",
+                        "local,id=host,path={},security_model=none,readonly=on",
                         self.share().display()
                     ),
                 );

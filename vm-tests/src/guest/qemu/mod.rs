@@ -17,11 +17,12 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use super::{Copy, Guest, Link, Role, Running};
+use crate::guest;
 use crate::image::Image;
-use crate::keys::Keys;
+use crate::keys::{HOST_KEY_KINDS, Keys};
 use crate::report;
 use crate::rundir::PID_FILE;
 use crate::script::{Output, Script};
@@ -59,6 +60,8 @@ pub enum System {
         disk: PathBuf,
         /// Private key that logs in as root.
         key: PathBuf,
+        /// A zferry built for that system, unless it has one.
+        zferry: Option<PathBuf>,
     },
 }
 
@@ -207,41 +210,50 @@ impl QemuGuest {
     /// own image finds in the shared directory at boot.
     fn set_up_foreign(&self) -> Result<()> {
         let keys = self.share().join("keys");
-        self.run(&Script::bash("mkdir -p /root/.ssh && chmod 700 /root/.ssh"))?;
-        for name in ["id_ed25519", "id_ed25519.pub", "known_hosts"] {
-            let there = format!("/root/.ssh/{name}");
+        let copy = |name: &str, there: &str| {
             self.copy_in(Copy {
-                here: &keys.join("root").join(name),
-                there: &there,
-            })?;
+                here: &keys.join(name),
+                there,
+            })
+        };
+        let sh = |script: Script| {
+            let output = self.run(&script)?;
+            let said = output.error_text();
+            ensure!(
+                output.ok(),
+                "{} cannot be set up: {}: {said}",
+                self.role,
+                script.text()
+            );
+            Ok(())
+        };
+        sh(Script::bash(
+            "mkdir -p /root/.ssh /usr/local/bin && chmod 700 /root/.ssh",
+        ))?;
+        for name in ["id_ed25519", "id_ed25519.pub", "known_hosts"] {
+            copy(&format!("root/{name}"), &format!("/root/.ssh/{name}"))?;
         }
         let welcome = fs::read(keys.join("root/authorized_keys"))?;
-        let append = "cat >> /root/.ssh/authorized_keys; chmod 600 /root/.ssh/*";
-        self.run(&Script::bash(append).stdin(welcome))?;
-        for kind in ["ed25519", "ecdsa", "rsa"] {
-            for half in ["", ".pub"] {
-                let name = format!("ssh_host_{kind}_key{half}");
-                let there = format!("/etc/ssh/{name}");
-                self.copy_in(Copy {
-                    here: &keys.join(&name),
-                    there: &there,
-                })?;
-            }
+        sh(Script::bash("cat >> /root/.ssh/authorized_keys").stdin(welcome))?;
+        for kind in HOST_KEY_KINDS {
+            let name = format!("ssh_host_{kind}_key");
+            copy(&name, &format!("/etc/ssh/{name}"))?;
+            copy(&format!("{name}.pub"), &format!("/etc/ssh/{name}.pub"))?;
         }
-        let script = format!(
-            "chmod 600 /etc/ssh/ssh_host_*_key; /root/vm-tests-setup {} {}",
-            self.role,
-            self.role.address()
-        );
-        let output = self.run(&Script::bash(script))?;
-        if !output.ok() {
-            bail!(
-                "/root/vm-tests-setup failed in {}: {}",
-                self.role,
-                output.error_text()
-            );
+        if let System::Foreign {
+            zferry: Some(zferry),
+            ..
+        } = &self.system
+        {
+            self.copy_in(Copy {
+                here: zferry,
+                there: "/usr/local/bin/zferry",
+            })?;
         }
-        Ok(())
+        let (role, address) = (self.role, self.role.address());
+        sh(Script::bash(format!(
+            "chmod 600 /root/.ssh/* /etc/ssh/ssh_host_*_key; /root/vm-tests-setup {role} {address}"
+        )))
     }
 }
 
@@ -309,11 +321,11 @@ impl Guest for QemuGuest {
     }
 
     fn copy_in(&self, copy: Copy<'_>) -> Result<()> {
-        self.life()?.connection.copy_in(copy)
+        guest::copy_in_by_cat(self, copy)
     }
 
     fn copy_out(&self, copy: Copy<'_>) -> Result<()> {
-        self.life()?.connection.copy_out(copy)
+        guest::copy_out_by_cat(self, copy)
     }
 
     fn set_link(&mut self, link: Link) -> Result<()> {

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 use crate::guest::shell::Place;
-use crate::guest::{Copy, Role, Running};
+use crate::guest::{Role, Running};
 use crate::job::Job;
-use crate::script::{CommandError, Outcome, Output, Script, quote};
+use crate::script::{CommandError, Outcome, Output, Script};
 
 /// Limit of one attempt to log in: ssh waits for as long as a guest takes to
 /// start its sshd, since QEMU accepts connections before that.
@@ -132,34 +132,6 @@ impl Connection {
 
     pub(super) fn spawn(&self, script: &Script) -> Result<Remote> {
         self.start(script)
-    }
-
-    pub(super) fn copy_in(&self, copy: Copy<'_>) -> Result<()> {
-        let bytes =
-            fs::read(copy.here).with_context(|| format!("reading {}", copy.here.display()))?;
-        let script = Script::bash(format!("cat > {}", quote(copy.there))).stdin(bytes);
-        let output = self.run(&script)?;
-        ensure!(
-            output.ok(),
-            "writing {} in {}: {}",
-            copy.there,
-            self.role,
-            output.error_text()
-        );
-        Ok(())
-    }
-
-    pub(super) fn copy_out(&self, copy: Copy<'_>) -> Result<()> {
-        let output = self.run(&Script::bash(format!("cat {}", quote(copy.there))))?;
-        ensure!(
-            output.ok(),
-            "reading {} in {}: {}",
-            copy.there,
-            self.role,
-            output.error_text()
-        );
-        fs::write(copy.here, output.stdout)
-            .with_context(|| format!("writing {}", copy.here.display()))
     }
 
     pub(super) fn login(&self) -> String {
