@@ -61,7 +61,8 @@ pub struct Helper {
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.
 pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
-    let (reader, writer, _driver) = wire::handshake(link, &helper.about, helper.patience).await?;
+    let (mut reader, writer, _driver) = wire::handshake(link, &helper.about, helper.patience).await?;
+    reader.expect_life(wire::SILENCE_MAX);
     let mut session = Session {
         helper,
         reader,
@@ -282,7 +283,7 @@ impl Session {
                             return Err(FrameError::Unexpected(Kind::Message).into());
                         }
                         Kind::End | Kind::Abort => ended = true,
-                        Kind::Data => {}
+                        Kind::Data | Kind::Heartbeat => {}
                     }
                     if queue.is_some() {
                         waiting = Some(frame);

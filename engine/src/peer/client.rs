@@ -39,6 +39,7 @@ impl Peer {
         let (reader, writer, hello) = wire::handshake(link, about, patience)
             .await
             .map_err(|error| PeerError::new(name, error))?;
+        tokio::spawn(writer.beat());
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,

@@ -10,8 +10,15 @@ use tokio::sync::mpsc;
 
 use crate::error::Family;
 use crate::protocol::hello::{self, About, Hello, HelloError};
-use crate::stream::frame::{Decoder, Frame, FrameError};
+use crate::stream::frame::{Decoder, Frame, FrameError, Kind};
 use crate::transport::{Link, LinkError};
+
+/// How often a driver shows that it is alive.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a helper waits for any byte before it takes the driver, or the
+/// network, for dead. `sshd` may not notice for hours, and until the helper
+/// ends its receive keeps the dataset busy.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +66,7 @@ impl WireError {
 pub struct WireReader {
     inbound: mpsc::Receiver<Result<Bytes, LinkError>>,
     decoder: Decoder,
+    silence_max: Option<Duration>,
 }
 
 /// The writing half. Clones write into the same connection.
@@ -81,16 +89,33 @@ impl WireReader {
     /// [`WireError`]; the conversation is over then.
     pub async fn next(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
-            if let Some(frame) = self.decoder.next_frame()? {
-                return Ok(Some(frame));
+            while let Some(frame) = self.decoder.next_frame()? {
+                if frame.header.kind != Kind::Heartbeat {
+                    return Ok(Some(frame));
+                }
             }
-            match self.inbound.recv().await {
+            match self.chunk().await? {
                 Some(chunk) => self.decoder.push(chunk?),
                 None => {
                     self.decoder.finish()?;
                     return Ok(None);
                 }
             }
+        }
+    }
+
+    /// From now on a connection that brings nothing for this long, not even a
+    /// part of a frame, is an error.
+    pub fn expect_life(&mut self, silence_max: Duration) {
+        self.silence_max = Some(silence_max);
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Result<Bytes, LinkError>>, WireError> {
+        match self.silence_max {
+            None => Ok(self.inbound.recv().await),
+            Some(waited) => tokio::time::timeout(waited, self.inbound.recv())
+                .await
+                .map_err(|_| WireError::Silent { waited }),
         }
     }
 
@@ -137,6 +162,24 @@ impl WireWriter {
             .map_err(|_| Gone)
     }
 
+    /// Sends heartbeats until the connection ends or all other writers are
+    /// gone. A full queue needs none: what waits in it shows as much.
+    pub fn beat(&self) -> impl Future<Output = ()> + Send + 'static {
+        let weak = self.outbound.downgrade();
+        async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+                let Some(outbound) = weak.upgrade() else {
+                    return;
+                };
+                let beat = Frame::stored(Kind::Heartbeat, 0, 0, &[]).into_wire();
+                if let Err(mpsc::error::TrySendError::Closed(_)) = outbound.try_send(beat) {
+                    return;
+                }
+            }
+        }
+    }
+
     /// True if the next frame would have to wait.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -169,7 +212,11 @@ pub async fn handshake(
     let mut decoder = Decoder::default();
     decoder.push(rest);
     Ok((
-        WireReader { inbound, decoder },
+        WireReader {
+            inbound,
+            decoder,
+            silence_max: None,
+        },
         WireWriter { outbound },
         hello,
     ))

@@ -170,6 +170,7 @@ impl Switch<'_> {
                 Err(source.confused("stream data of another transfer came"))
             }
             Kind::Data | Kind::End => Ok(frame),
+            Kind::Heartbeat => Err(source.confused("stream data was due")),
             Kind::Abort => Err(match read_abort(&frame) {
                 Some(failure) => PeerError::new(&source.name, failure),
                 None => source.confused("it stopped and gave no valid reason"),

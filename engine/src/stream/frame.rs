@@ -45,6 +45,8 @@ pub enum Kind {
     End,
     /// The stream ends here and is void (JSON: why).
     Abort,
+    /// Nothing: the driver is alive and the network too.
+    Heartbeat,
 }
 
 /// How the payload is coded.
@@ -135,6 +137,7 @@ impl Header {
             Kind::Data => 2,
             Kind::End => 3,
             Kind::Abort => 4,
+            Kind::Heartbeat => 5,
         };
         out[6] = match self.codec {
             Codec::Stored => 0,
@@ -160,6 +163,7 @@ impl Header {
             2 => Kind::Data,
             3 => Kind::End,
             4 => Kind::Abort,
+            5 => Kind::Heartbeat,
             _ => return Err(FrameError::Header("kind")),
         };
         let codec = match bytes[6] {
@@ -171,6 +175,7 @@ impl Header {
         let coded_bytes = word32(bytes, 20) as usize;
         let raw_bytes_max = match kind {
             Kind::Data => DATA_BYTES_MAX,
+            Kind::Heartbeat => 0,
             _ => MESSAGE_BYTES_MAX,
         };
         let coded_fits = match codec {
