@@ -77,6 +77,7 @@ pub(crate) fn libraries_and_module() -> Result<&'static Api, Unavailable> {
 mod tests {
     use super::*;
 
+    #[cfg(not(feature = "link"))]
     #[test]
     fn missing_library_names_the_package_and_the_state_of_the_module() {
         let source = libzfs_sys::load_from(&libzfs_sys::LibraryNames {

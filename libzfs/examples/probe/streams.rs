@@ -1,6 +1,6 @@
 //! Streams: full, incremental, refused, damaged, cancelled.
 
-use std::io::pipe;
+use std::io::{Read, pipe};
 use std::os::fd::AsFd;
 use std::thread;
 
@@ -255,14 +255,25 @@ pub fn cancelled(probe: &Probe) -> Result<()> {
     let core = probe.core;
     let source = source(probe)?;
     let one = format!("{source}@one");
-    let (reader, writer) = pipe()?;
-    thread::scope(|scope| -> Result<()> {
-        let one = &one;
-        let sending = scope.spawn(move || core.send(&plain(one, None), writer.as_fd()));
-        drop(reader);
-        fails(sending.join().expect("no panic"), ErrorKind::Interrupted)?;
-        Ok(())
-    })?;
+    // Before the first byte, and in the midst of the stream.
+    for bytes_wanted in [0, 64 * 1024 + 312] {
+        let (mut reader, writer) = pipe()?;
+        let mut taken = vec![0; bytes_wanted];
+        let outcome = thread::scope(|scope| {
+            let one = &one;
+            if bytes_wanted == 0 {
+                drop(reader);
+                return core.send(&plain(one, None), writer.as_fd());
+            }
+            let sending = scope.spawn(move || core.send(&plain(one, None), writer.as_fd()));
+            let read = reader.read_exact(&mut taken);
+            drop(reader);
+            let sent = sending.join().expect("no panic");
+            read.expect("the stream is longer");
+            sent
+        });
+        fails(outcome, ErrorKind::Interrupted)?;
+    }
 
     let file = std::fs::File::create("/tmp/zferry-probe-not-a-pipe")?;
     let error = fails(
