@@ -23,7 +23,9 @@ pub fn device_exists() -> bool {
 pub enum Unavailable {
     /// A library is missing or too different.
     #[error(
-        "{source}: install the ZFS utilities (Debian: zfsutils-linux); the kernel module is {}",
+        "{} is missing or unusable: install the ZFS utilities (Debian: zfsutils-linux); \
+         the kernel module is {}",
+        source.library(),
         if *device_exists { "loaded" } else { "not loaded either (Debian: zfs-dkms)" }
     )]
     Library {
