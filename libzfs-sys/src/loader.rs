@@ -56,6 +56,16 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The library that cannot be used.
+    #[must_use]
+    pub fn library(&self) -> Library {
+        match self {
+            Self::Missing { library, .. } | Self::Symbol { library, .. } => *library,
+        }
+    }
+}
+
 /// Where the functions of one library are looked up.
 pub(crate) struct Symbols {
     #[cfg_attr(

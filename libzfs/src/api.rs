@@ -23,7 +23,9 @@ pub fn device_exists() -> bool {
 pub enum Unavailable {
     /// A library is missing or too different.
     #[error(
-        "{source}: install the ZFS utilities (Debian: zfsutils-linux); the kernel module is {}",
+        "{} is missing or unusable: install the ZFS utilities (Debian: zfsutils-linux); \
+         the kernel module is {}",
+        source.library(),
         if *device_exists { "loaded" } else { "not loaded either (Debian: zfs-dkms)" }
     )]
     Library {
@@ -77,6 +79,7 @@ pub(crate) fn libraries_and_module() -> Result<&'static Api, Unavailable> {
 mod tests {
     use super::*;
 
+    #[cfg(not(feature = "link"))]
     #[test]
     fn missing_library_names_the_package_and_the_state_of_the_module() {
         let source = libzfs_sys::load_from(&libzfs_sys::LibraryNames {

@@ -26,7 +26,7 @@ pub enum ErrorKind {
     NoSuchBase,
     /// EXDEV: not in one pool or dataset, or the base is no ancestor.
     CrossDevice,
-    /// EINTR: the other end of the pipe was closed, or a signal came.
+    /// EINTR, EPIPE: the other end of the pipe was closed, or a signal came.
     Interrupted,
     /// 1040: the stream ended before its END record.
     StreamTruncated,
@@ -131,7 +131,8 @@ impl Errno {
             libc::ETXTBSY => ErrorKind::Modified,
             libc::ENODEV => ErrorKind::NoSuchBase,
             libc::EXDEV | zfs::BOOKMARK_SOURCE_NOT_ANCESTOR => ErrorKind::CrossDevice,
-            libc::EINTR => ErrorKind::Interrupted,
+            // EPIPE if the reader was gone before the first record.
+            libc::EINTR | libc::EPIPE => ErrorKind::Interrupted,
             zfs::STREAM_TRUNCATED => ErrorKind::StreamTruncated,
             ECKSUM => ErrorKind::ChecksumMismatch,
             zfs::FROM_IVSET_GUID_MISSING | zfs::FROM_IVSET_GUID_MISMATCH => {
@@ -171,6 +172,7 @@ impl Errno {
             libc::ENODEV => "ENODEV",
             libc::EXDEV => "EXDEV",
             libc::EINTR => "EINTR",
+            libc::EPIPE => "EPIPE",
             libc::EACCES => "EACCES",
             libc::ENOTSUP => "ENOTSUP",
             libc::EINVAL => "EINVAL",

@@ -141,7 +141,7 @@ pub enum Cause {
     NvList(#[from] NvError),
     /// `/dev/zfs` could not be opened.
     #[error("cannot open /dev/zfs: {0}")]
-    Device(#[source] std::io::Error),
+    Device(std::io::Error),
     /// The argument was refused before any library saw it.
     #[error("{0}")]
     Refused(&'static str),
@@ -152,15 +152,15 @@ pub enum Cause {
 /// Where a call is about several objects and the kernel tells them apart, they
 /// are in `items`; `cause` is then the reason of the whole call, or of the
 /// first item if the whole call has none (see [`crate::Core::hold`]).
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub struct Error {
     /// What was tried.
     pub operation: Operation,
     /// The dataset, snapshot, bookmark or pool it was about; the first of
     /// several.
     pub object: String,
-    /// Why it failed.
-    #[source]
+    /// Why it failed. Part of the message, so [`std::error::Error::source`] is
+    /// what is behind it.
     pub cause: Box<Cause>,
     /// The objects that failed, where the kernel tells.
     pub items: Vec<ItemError>,
@@ -186,6 +186,12 @@ impl fmt::Display for Error {
             write!(f, "; and {more} more")?;
         }
         Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause.source()
     }
 }
 

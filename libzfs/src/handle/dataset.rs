@@ -110,7 +110,7 @@ impl Handle {
     /// or volume).
     pub fn dataset(&self, name: &str) -> Result<Dataset, Error> {
         let object = self.open_dataset(name)?;
-        read(&object, &mounted_datasets())
+        self.read(&object, &mounted_datasets())
     }
 
     /// `root`, and with [`Depth::All`] everything below it: parents before
@@ -126,7 +126,7 @@ impl Handle {
         // Next one last. ZFS limits names, and so the depth, to 256 bytes.
         let mut pending = vec![self.open_dataset(root)?];
         while let Some(object) = pending.pop() {
-            datasets.push(read(&object, &mounted)?);
+            datasets.push(self.read(&object, &mounted)?);
             if depth == Depth::All {
                 pending.extend(object.children()?.into_iter().rev());
             }
@@ -156,54 +156,57 @@ impl Handle {
 /// `keystatus` of the kernel (`zfs_keystatus_t`); 0 is no encryption.
 const KEY_AVAILABLE: u64 = 2;
 
-fn read(object: &Object<'_>, mounted: &HashSet<String>) -> Result<Dataset, Error> {
-    let name = object.name();
-    let properties = object
-        .properties()
-        .map_or(Ok(Vec::new()), |list| read_properties(list, &name))
-        .map_err(|error| Error::new(Operation::Open, &name, error))?;
-    let find = |wanted: &str| {
-        properties
-            .iter()
-            .find(|property| property.name == wanted)
-            .map(|property| &property.value)
-    };
-    let number = |wanted: &str| match find(wanted) {
-        Some(PropertyValue::Number(number)) => *number,
-        _ => 0,
-    };
-    let text = |wanted: &str| match find(wanted) {
-        Some(PropertyValue::Text(text)) if !text.is_empty() => Some(text.clone()),
-        _ => None,
-    };
-    let encryption = text("encryptionroot").map(|root| Encryption {
-        root,
-        key: if number("keystatus") == KEY_AVAILABLE {
-            KeyStatus::Available
-        } else {
-            KeyStatus::Unavailable
-        },
-    });
-    Ok(Dataset {
-        kind: if object.kind() == ZFS_TYPE_VOLUME {
-            DatasetKind::Volume
-        } else {
-            DatasetKind::Filesystem
-        },
-        guid: number("guid"),
-        createtxg: number("createtxg"),
-        written_bytes: number("written"),
-        used_bytes: number("used"),
-        referenced_bytes: number("referenced"),
-        available_bytes: number("available"),
-        origin: text("origin"),
-        encryption,
-        mounted: mounted.contains(&name),
-        inconsistent: number("inconsistent") != 0,
-        receive_resume_token: text("receive_resume_token"),
-        name,
-        properties,
-    })
+impl Handle {
+    fn read(&self, object: &Object<'_>, mounted: &HashSet<String>) -> Result<Dataset, Error> {
+        let name = object.name();
+        let properties = object
+            .properties()
+            .map_or(Ok(Vec::new()), |list| read_properties(list, &name))
+            .map_err(|error| Error::new(Operation::Open, &name, error))?;
+        let find = |wanted: &str| {
+            properties
+                .iter()
+                .find(|property| property.name == wanted)
+                .map(|property| &property.value)
+        };
+        let number = |wanted: &str| match find(wanted) {
+            Some(PropertyValue::Number(number)) => *number,
+            _ => 0,
+        };
+        let text = |wanted: &str| match find(wanted) {
+            Some(PropertyValue::Text(text)) if !text.is_empty() => Some(text.clone()),
+            _ => None,
+        };
+        let encryption = text("encryptionroot").map(|root| Encryption {
+            root,
+            key: if number("keystatus") == KEY_AVAILABLE {
+                KeyStatus::Available
+            } else {
+                KeyStatus::Unavailable
+            },
+        });
+        Ok(Dataset {
+            kind: if object.kind() == ZFS_TYPE_VOLUME {
+                DatasetKind::Volume
+            } else {
+                DatasetKind::Filesystem
+            },
+            guid: number("guid"),
+            createtxg: number("createtxg"),
+            written_bytes: number("written"),
+            used_bytes: number("used"),
+            referenced_bytes: number("referenced"),
+            available_bytes: number("available"),
+            origin: text("origin"),
+            encryption,
+            mounted: mounted.contains(&name),
+            // Not among what is reported by name.
+            inconsistent: self.number_of(object, self.property_number("inconsistent")) != 0,
+            receive_resume_token: text("receive_resume_token"),
+            name,
+            properties,
+        })
+    }
 }
 
 /// The number of a property in what the kernel reported, or 0.

@@ -173,6 +173,16 @@ impl Handle {
         self.lookup(&name)
     }
 
+    /// The number of a property of an open object.
+    pub(super) fn number_of(
+        &self,
+        object: &super::object::Object<'_>,
+        property: zfs_prop_t,
+    ) -> u64 {
+        // SAFETY: the object is open, and the property is one of libzfs' own.
+        unsafe { (self.api.zfs.zfs_prop_get_int)(object.as_ptr(), property) }
+    }
+
     fn lookup(&self, name: &CString) -> zfs_prop_t {
         // SAFETY: the name ends with a zero byte; the tables were filled by
         // libzfs_init, which made this handle.

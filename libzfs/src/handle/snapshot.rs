@@ -92,11 +92,6 @@ impl Handle {
         snapshots.sort_by_key(|snapshot| snapshot.id.createtxg);
         Ok(snapshots)
     }
-
-    fn number_of(&self, object: &Object<'_>, property: zfs_prop_t) -> u64 {
-        // SAFETY: the object is open, and the property is one of libzfs' own.
-        unsafe { (self.api.zfs.zfs_prop_get_int)(object.as_ptr(), property) }
-    }
 }
 
 /// Numbers of the two properties that a simple snapshot has.

@@ -32,7 +32,8 @@ pub struct ReceiveRequest<'a> {
     /// Keep what came so far if the stream is cut. A resumed stream must have
     /// it too: without, the partial dataset is destroyed.
     pub resumable: bool,
-    /// The stream is raw (`zfs send -w`).
+    /// The stream is raw (`zfs send -w`). The kernel also sees that in the
+    /// first record.
     pub raw: bool,
     /// Properties of the source, stored as received values.
     pub received: &'a [PropertySetting],

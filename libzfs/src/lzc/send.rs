@@ -95,8 +95,8 @@ impl Core {
     /// other side waiting. Resize it only while it is empty.
     ///
     /// Signals are blocked in the thread meanwhile. To cancel, close the read
-    /// end: the call then returns `Interrupted` (never EPIPE) and no SIGPIPE is
-    /// left behind. A receiver that failed must have its end closed for the
+    /// end: the call then returns `Interrupted` (EINTR, or EPIPE if nothing was
+    /// written yet) and no SIGPIPE is left behind. A receiver that failed must have its end closed for the
     /// same reason: otherwise this call waits for ever.
     ///
     /// # Errors

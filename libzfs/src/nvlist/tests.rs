@@ -120,6 +120,31 @@ fn nesting_is_bounded_in_both_directions() {
     assert_eq!(outer.to_pairs(), Err(NvError::TooDeep));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn lists_are_freed() {
+    /// Rounds; without a free each leaves well over a kilobyte behind.
+    const ROUNDS: usize = 50_000;
+    /// Far more than the other tests need meanwhile, far less than the leak.
+    const GROWTH_BYTES_MAX: u64 = 16 * 1024 * 1024;
+    let Some(_) = list() else { return };
+    let resident_bytes = || -> u64 {
+        let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+        let pages: u64 = statm.split(' ').nth(1).unwrap().parse().unwrap();
+        pages * 4096
+    };
+    let before = resident_bytes();
+    for _ in 0..ROUNDS {
+        let mut list = NvList::new().unwrap();
+        for (name, value) in all_types() {
+            list.add(&name, &value).unwrap();
+        }
+        assert_eq!(list.clone().iter().count(), all_types().len());
+    }
+    let growth = resident_bytes().saturating_sub(before);
+    assert!(growth < GROWTH_BYTES_MAX, "{growth} bytes more");
+}
+
 #[test]
 fn debug_shows_names_and_values() {
     let Some(mut list) = list() else { return };
