@@ -233,6 +233,15 @@ impl SnapshotName {
     }
 }
 
+/// One bookmark of one dataset: `dataset#short`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct BookmarkName {
+    /// The dataset it belongs to.
+    pub dataset: DatasetName,
+    /// The part after `#`.
+    pub short: ShortName,
+}
+
 macro_rules! text_form {
     ($type:ident) => {
         impl TryFrom<String> for $type {
@@ -271,6 +280,11 @@ impl fmt::Display for DatasetName {
 impl fmt::Display for ShortName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+impl fmt::Display for BookmarkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.dataset, self.short)
     }
 }
 impl fmt::Display for SnapshotName {

@@ -7,9 +7,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Family;
-use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::compress::Compression;
-use crate::zfs::{Dataset, PropertyRefusal, ReceiveRequest, Scope, SendRequest, ZfsError};
+use crate::zfs::{
+    Dataset, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, ZfsError,
+};
 
 /// Most snapshots and bookmarks in one part of a listing: keeps a message well
 /// below the bound of a frame (about 150 bytes each).
@@ -52,6 +54,16 @@ pub enum Request {
         to: ShortName,
         /// Whether descendants follow.
         scope: Scope,
+    },
+    /// Make bookmarks in one transaction. Answer: [`Reply::Done`].
+    Bookmark {
+        /// All of them.
+        marks: Vec<NewBookmark>,
+    },
+    /// Destroy bookmarks. Answer: [`Reply::Done`].
+    DestroyBookmarks {
+        /// Which.
+        names: Vec<BookmarkName>,
     },
     /// Hold snapshots until [`Request::Release`] or the end of the session.
     /// Answer: [`Reply::Done`].
@@ -103,6 +115,13 @@ pub enum Request {
         /// The state file's content.
         state: String,
     },
+    /// Give the state of a resource. Answer: [`Reply::State`].
+    GetState {
+        /// The service.
+        service: String,
+        /// The resource.
+        rid: String,
+    },
 }
 
 /// What a helper answers.
@@ -131,6 +150,11 @@ pub enum Reply {
     },
     /// It was done.
     Done,
+    /// A state.
+    State {
+        /// The state file's content, if there is one.
+        state: Option<String>,
+    },
     /// The helper is ready for data frames.
     Ready,
     /// ZFS has received the stream: the snapshot exists.

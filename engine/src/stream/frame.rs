@@ -258,10 +258,22 @@ impl Frame {
         self.wire
     }
 
+    /// Bytes this frame takes on the connection.
+    #[must_use]
+    pub fn wire_bytes(&self) -> usize {
+        self.wire.len()
+    }
+
     /// The payload in coded form.
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         &self.wire[HEADER_BYTES..]
+    }
+
+    /// The payload in coded form, sharing the frame's memory.
+    #[must_use]
+    pub fn payload_bytes(&self) -> Bytes {
+        self.wire.slice(HEADER_BYTES..)
     }
 
     /// The payload of a frame that travels as it is, after a look at its hash.

@@ -1,6 +1,8 @@
 //! From frames back to the bytes of the stream, checked.
 
-use super::frame::{Codec, DATA_BYTES_MAX, Frame, FrameError, Kind};
+use bytes::Bytes;
+
+use super::frame::{Codec, Frame, FrameError, Kind};
 use super::outbound::{Digest, StreamEnd};
 
 /// Checks and decodes the frames of one transfer.
@@ -9,7 +11,6 @@ pub struct Inbound {
     sequence: u64,
     digest: Digest,
     context: zstd::bulk::Decompressor<'static>,
-    raw: Vec<u8>,
 }
 
 impl std::fmt::Debug for Inbound {
@@ -31,32 +32,31 @@ impl Inbound {
             sequence: 0,
             digest: Digest::default(),
             context: zstd::bulk::Decompressor::new()?,
-            raw: Vec::with_capacity(DATA_BYTES_MAX),
         })
     }
 
-    /// The bytes of the next data frame.
+    /// The bytes of the next data frame; without a copy if it was stored.
     ///
     /// # Errors
     /// [`FrameError`] if it is out of order, damaged, or not a data frame.
-    pub fn data<'a>(&'a mut self, frame: &'a Frame) -> Result<&'a [u8], FrameError> {
+    pub fn data(&mut self, frame: &Frame) -> Result<Bytes, FrameError> {
         self.check_place(frame, Kind::Data)?;
         let header = &frame.header;
         let raw = match header.codec {
-            Codec::Stored => frame.payload(),
+            Codec::Stored => frame.payload_bytes(),
             Codec::Zstd => {
-                self.raw.clear();
+                let mut raw = Vec::with_capacity(header.raw_bytes);
                 let length = self
                     .context
-                    .decompress_to_buffer(frame.payload(), &mut self.raw)
+                    .decompress_to_buffer(frame.payload(), &mut raw)
                     .map_err(|_| FrameError::Codec(header.sequence))?;
                 if length != header.raw_bytes {
                     return Err(FrameError::Codec(header.sequence));
                 }
-                &self.raw
+                Bytes::from(raw)
             }
         };
-        if blake3::hash(raw).as_bytes() != &header.hash {
+        if blake3::hash(&raw).as_bytes() != &header.hash {
             return Err(FrameError::Hash(header.sequence));
         }
         self.sequence += 1;
@@ -154,7 +154,6 @@ mod tests {
 
     #[test]
     fn a_changed_byte_is_refused_wherever_it_is() {
-        use bytes::Bytes;
         let (frames, _) = framed(Link::Full);
         let wire = frames[0].clone().into_wire();
         for at in 0..wire.len() {
@@ -163,9 +162,9 @@ mod tests {
             let mut decoder = crate::stream::frame::Decoder::default();
             decoder.push(Bytes::from(bytes));
             let outcome = match decoder.next_frame() {
-                Ok(Some(frame)) => Inbound::new(3).unwrap().data(&frame).map(<[u8]>::to_vec),
+                Ok(Some(frame)) => Inbound::new(3).unwrap().data(&frame),
                 // A longer frame is being waited for: the connection's end tells.
-                Ok(None) => decoder.finish().map(|()| Vec::new()),
+                Ok(None) => decoder.finish().map(|()| Bytes::new()),
                 Err(error) => Err(error),
             };
             assert!(outcome.is_err(), "byte {at} changed without notice");

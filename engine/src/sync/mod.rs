@@ -12,5 +12,6 @@
 
 pub mod config;
 pub mod moment;
+pub mod run;
 pub mod state;
 pub mod status;

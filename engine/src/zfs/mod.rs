@@ -12,11 +12,16 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
-use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
+mod absent;
 mod error;
+pub mod kernel;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
 
+pub use absent::Absent;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
 
 /// One dataset, or it and everything below it.
@@ -63,6 +68,15 @@ pub struct Bookmark {
     pub guid: Guid,
     /// The createtxg of that snapshot.
     pub createtxg: CreateTxg,
+}
+
+/// A bookmark that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBookmark {
+    /// The snapshot it stands for.
+    pub of: SnapshotName,
+    /// Its short name; it belongs to the same dataset.
+    pub short: ShortName,
 }
 
 /// Value of a property in the form that receive takes.
@@ -253,6 +267,21 @@ pub trait Zfs: Send + Sync {
         to: &ShortName,
         scope: Scope,
     ) -> Result<(), ZfsError>;
+
+    /// Makes bookmarks: each of a snapshot of its own dataset, all in one
+    /// transaction or none (`lzc_bookmark`). A bookmark keeps the identity of
+    /// a base without keeping its data.
+    ///
+    /// # Errors
+    /// `Exists` if a name is taken, `NotFound` if a snapshot is missing,
+    /// `NotSupported` if the pool has no bookmarks.
+    fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError>;
+
+    /// Destroys bookmarks (`lzc_destroy_bookmarks`). Missing ones are no error.
+    ///
+    /// # Errors
+    /// With one entry per bookmark that could not be destroyed.
+    fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError>;
 
     /// Holds the snapshots until the returned value is dropped or this process
     /// ends, however it ends (`lzc_hold` with a cleanup fd).

@@ -1,0 +1,82 @@
+//! The binary under test: found, or built if there is none.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use crate::cases::Needs;
+use crate::report;
+
+/// The binary to put into the guests. Cases that do not need it get one only
+/// if there is one.
+///
+/// # Errors
+/// If it is named and missing, or cannot be built.
+pub fn provide(named: Option<&Path>, needs: Needs) -> Result<Option<PathBuf>> {
+    if let Some(path) = named {
+        ensure!(path.is_file(), "there is no zferry at {}", path.display());
+        return Ok(Some(path.to_owned()));
+    }
+    if let Some(found) = newest()? {
+        report::note(&format!("zferry is {}", found.display()));
+        return Ok(Some(found));
+    }
+    if needs == Needs::Zfs {
+        return Ok(None);
+    }
+    report::note("no zferry is built yet: building it");
+    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--package", "zferry", "--bin", "zferry"])
+        .current_dir(workspace())
+        .status()
+        .context("running cargo")?;
+    ensure!(status.success(), "cargo could not build zferry");
+    Ok(Some(newest()?.context(
+        "cargo built zferry somewhere else; name it with --zferry",
+    )?))
+}
+
+/// A copy without debugging information in `directory`: guests keep it in memory.
+///
+/// # Errors
+/// If `strip` fails.
+pub fn slim(binary: &Path, directory: &Path) -> Result<PathBuf> {
+    let slim = directory.join("zferry");
+    let status = Command::new("strip")
+        .arg("--strip-debug")
+        .arg("-o")
+        .arg(&slim)
+        .arg(binary)
+        .status()
+        .context("running strip")?;
+    ensure!(status.success(), "strip cannot read {}", binary.display());
+    Ok(slim)
+}
+
+fn newest() -> Result<Option<PathBuf>> {
+    let mut found = Vec::new();
+    for profile in ["debug", "release"] {
+        let path = target_directory().join(profile).join("zferry");
+        if let Ok(metadata) = fs::metadata(&path) {
+            found.push((metadata.modified()?, path));
+        }
+    }
+    found.sort();
+    Ok(found.pop().map(|(_, path)| path))
+}
+
+fn target_directory() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(directory) => workspace().join(directory),
+        None => workspace().join("target"),
+    }
+}
+
+fn workspace() -> &'static Path {
+    let member = Path::new(env!("CARGO_MANIFEST_DIR"));
+    member
+        .parent()
+        .expect("the crate is a member of a workspace")
+}
