@@ -29,17 +29,9 @@ struct Use<'a> {
     part: Part,
     recursive: bool,
     names: &'a SnapshotNames,
-    /// The node whose `src` or `dst` it is.
-    sender: &'a NodeName,
 }
 
 impl Use<'_> {
-    fn overlaps(&self, other: &Self) -> bool {
-        self.dataset == other.dataset
-            || (self.recursive && other.dataset.is_within(self.dataset))
-            || (other.recursive && self.dataset.is_within(other.dataset))
-    }
-
     fn keyword(&self) -> &'static str {
         match self.part {
             Part::Source => "src",
@@ -48,43 +40,41 @@ impl Use<'_> {
     }
 }
 
+/// The uses of one node, each with a sender whose `src` or `dst` it is. What
+/// several senders have in common is one use.
+type Uses<'a> = BTreeMap<Use<'a>, &'a NodeName>;
+
 /// Compares all resources of all nodes; `lookup` finds the places.
 pub(super) fn check(
     lookup: Lookup<'_>,
     views: &BTreeMap<NodeName, Vec<Resource>>,
     mistakes: &mut Vec<Mistake>,
 ) {
-    let mut reported: BTreeSet<(Rid, Rid, Part, Part)> = BTreeSet::new();
+    let mut reported: BTreeSet<(&Rid, &Rid, Part, Part)> = BTreeSet::new();
     for (node, uses) in uses_by_node(views) {
-        let uses: Vec<Use<'_>> = uses.into_iter().collect();
-        for (index, one) in uses.iter().enumerate() {
-            for other in &uses[index + 1..] {
-                let Some((problem, remedy)) = clash(node, one, other) else {
-                    continue;
-                };
-                let key = (one.rid.clone(), other.rid.clone(), one.part, other.part);
-                if !reported.insert(key) {
-                    continue;
-                }
-                let of_sender = Lookup {
-                    node: Some(other.sender),
-                    ..lookup
-                };
-                mistakes.push(Mistake {
-                    place: of_sender.place(other.rid.as_str(), other.keyword()),
-                    kind: MistakeKind::Collision,
-                    problem,
-                    remedy: remedy.to_owned(),
-                });
+        for (one, other) in overlapping(&uses) {
+            let Some((problem, remedy)) = clash(node, one, other) else {
+                continue;
+            };
+            if !reported.insert((one.rid, other.rid, one.part, other.part)) {
+                continue;
             }
+            let of_sender = Lookup {
+                node: uses.get(other).copied(),
+                ..lookup
+            };
+            mistakes.push(Mistake {
+                place: of_sender.place(other.rid.as_str(), other.keyword()),
+                kind: MistakeKind::Collision,
+                problem,
+                remedy: remedy.to_owned(),
+            });
         }
     }
 }
 
-fn uses_by_node(
-    views: &BTreeMap<NodeName, Vec<Resource>>,
-) -> BTreeMap<&NodeName, BTreeSet<Use<'_>>> {
-    let mut by_node: BTreeMap<&NodeName, BTreeSet<Use<'_>>> = BTreeMap::new();
+fn uses_by_node(views: &BTreeMap<NodeName, Vec<Resource>>) -> BTreeMap<&NodeName, Uses<'_>> {
+    let mut by_node: BTreeMap<&NodeName, Uses<'_>> = BTreeMap::new();
     for (sender, resources) in views {
         for resource in resources.iter().filter(|resource| !resource.disabled) {
             let Some(sends) = resource.sends() else {
@@ -96,7 +86,6 @@ fn uses_by_node(
                 part: Part::Source,
                 recursive: resource.recursive,
                 names: &resource.names,
-                sender,
             };
             for target in &sends.targets {
                 let copy = Use {
@@ -104,19 +93,50 @@ fn uses_by_node(
                     part: Part::Copy,
                     ..source.clone()
                 };
-                by_node.entry(&target.node).or_default().insert(copy);
+                let uses = by_node.entry(&target.node).or_default();
+                uses.entry(copy).or_insert(sender);
             }
-            by_node.entry(sender).or_default().insert(source);
+            let uses = by_node.entry(sender).or_default();
+            uses.entry(source).or_insert(sender);
         }
     }
     by_node
 }
 
-/// What is wrong with two uses on `node`, and what would be right.
-fn clash(node: &NodeName, one: &Use<'_>, other: &Use<'_>) -> Option<(String, &'static str)> {
-    if !one.overlaps(other) {
-        return None;
+/// Every two uses that touch one dataset, the one with the earlier resource
+/// first. Found by the names above each dataset, not by comparing each use
+/// with each: a large service has thousands.
+fn overlapping<'u, 'a>(uses: &'u Uses<'a>) -> Vec<(&'u Use<'a>, &'u Use<'a>)> {
+    let mut by_dataset: BTreeMap<&str, Vec<&Use<'_>>> = BTreeMap::new();
+    for one in uses.keys() {
+        by_dataset
+            .entry(one.dataset.as_str())
+            .or_default()
+            .push(one);
     }
+    let at = |name: &str| by_dataset.get(name).into_iter().flatten().copied();
+    let mut pairs = BTreeSet::new();
+    for below in uses.keys() {
+        let mut add = |above| {
+            if above != below {
+                let by_rid = |one: &Use<'_>| (one.rid.clone(), one.part, one.dataset.clone());
+                let mut pair = [above, below];
+                pair.sort_by_cached_key(|one| by_rid(one));
+                pairs.insert((pair[0], pair[1]));
+            }
+        };
+        at(below.dataset.as_str()).for_each(&mut add);
+        for ancestor in below.dataset.ancestors() {
+            at(ancestor.as_str())
+                .filter(|above| above.recursive)
+                .for_each(&mut add);
+        }
+    }
+    pairs.into_iter().collect()
+}
+
+/// What is wrong with two overlapping uses on `node`, and what would be right.
+fn clash(node: &NodeName, one: &Use<'_>, other: &Use<'_>) -> Option<(String, &'static str)> {
     let where_both = if one.dataset == other.dataset {
         format!("{} on {node}", one.dataset)
     } else {

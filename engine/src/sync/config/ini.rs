@@ -7,6 +7,8 @@
 //! sections mean is left to the modules after this one; only the shape of the
 //! lines is judged here.
 
+use std::collections::HashMap;
+
 use super::keyword;
 use super::mistake::{Mistake, MistakeKind, Place};
 
@@ -66,12 +68,14 @@ impl Section {
 pub(super) struct Document {
     /// Its sections, in order.
     pub sections: Vec<Section>,
+    /// Where in `sections` the first of each name is: every lookup asks.
+    by_name: HashMap<String, usize>,
 }
 
 impl Document {
     /// The section of this name.
     pub(super) fn section(&self, name: &str) -> Option<&Section> {
-        self.sections.iter().find(|section| section.name == name)
+        self.by_name.get(name).map(|&at| &self.sections[at])
     }
 
     /// Reads `text`. Lines of a wrong shape become mistakes and are skipped,
@@ -137,6 +141,9 @@ impl Document {
                 remedy: "move these lines there, or give the section a name of its own".to_owned(),
             });
         }
+        self.by_name
+            .entry(name.to_owned())
+            .or_insert(self.sections.len());
         self.sections.push(Section {
             name: name.to_owned(),
             line: at.number,

@@ -4,6 +4,7 @@
 //! node would meet is found on all of them. Mistakes are collected; a resource
 //! that has one is left out.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::cluster::Settings;
@@ -25,12 +26,57 @@ const TARGET_WORDS: [(&str, TargetKind); 3] = [
     ("local", TargetKind::Local),
 ];
 
+/// How others reach each node for one resource; the same for all senders, so
+/// it is read once and not by each of them.
+pub(super) type Peers<'a> = BTreeMap<&'a NodeName, Peer>;
+
+/// What describes one peer.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    address: String,
+    user: Option<String>,
+    port: Option<u16>,
+    remote_command: Option<String>,
+}
+
+/// Reads how each node is reached for the resource `rid`.
+pub(super) fn peers<'a>(
+    lookup: Lookup<'_>,
+    settings: &'a Settings,
+    rid: &Rid,
+    mistakes: &mut Vec<Mistake>,
+) -> Peers<'a> {
+    let mut read = |node: &NodeName| {
+        let mut reader = Reader {
+            lookup: Lookup {
+                node: Some(node),
+                ..lookup
+            },
+            node,
+            rid,
+            mistakes: &mut *mistakes,
+        };
+        let address = reader.unless_empty("address", address);
+        Peer {
+            address: address.unwrap_or_else(|| node.to_string()),
+            user: reader.unless_empty("ssh_user", user),
+            port: reader.unless_empty("ssh_port", port),
+            remote_command: reader.unless_empty("remote_command", one_line),
+        }
+    };
+    settings
+        .cluster
+        .all()
+        .map(|node| (node, read(node)))
+        .collect()
+}
+
 /// Reads the resource `rid` as `node` sees it; `None` if it has a mistake.
 pub(super) fn resource(
     lookup: Lookup<'_>,
     settings: &Settings,
-    node: &NodeName,
-    rid: &Rid,
+    peers: &Peers<'_>,
+    Seen { node, rid }: Seen<'_>,
     mistakes: &mut Vec<Mistake>,
 ) -> Option<Resource> {
     let mistakes_before = mistakes.len();
@@ -50,7 +96,7 @@ pub(super) fn resource(
     let naming = naming.unwrap_or(Naming::Plain);
     let sync_max_delay = reader.value("sync_max_delay", max_delay);
     let tags = reader.text("tags").unwrap_or_default();
-    let role = reader.role(settings);
+    let role = reader.role(settings, peers);
     let resource = Resource {
         rid: rid.clone(),
         disabled: reader.flag("disable").unwrap_or(false),
@@ -77,6 +123,13 @@ fn max_delay(text: &str) -> Result<std::time::Duration, Wrong> {
         ));
     }
     Ok(delay)
+}
+
+/// Which resource is seen by which node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub node: &'a NodeName,
+    pub rid: &'a Rid,
 }
 
 struct Reader<'a, 'm> {
@@ -150,7 +203,7 @@ impl Reader<'_, '_> {
     }
 
     /// The role of the node; `None` if there was a mistake.
-    fn role(&mut self, settings: &Settings) -> Option<Role> {
+    fn role(&mut self, settings: &Settings, peers: &Peers<'_>) -> Option<Role> {
         let mistakes_before = self.mistakes.len();
         let src = self.unless_empty("src", dataset);
         // A wrong dst or target is a mistake on every node, also on one that
@@ -189,7 +242,7 @@ impl Reader<'_, '_> {
             );
             return None;
         }
-        let targets = self.targets(settings, &kinds, &dst);
+        let targets = self.targets(settings, peers, &kinds, &dst);
         let primary = settings.cluster.flex_primary.as_ref();
         match primary.filter(|_| settings.topology == Topology::Flex) {
             Some(primary) if primary != self.node => {
@@ -215,9 +268,12 @@ impl Reader<'_, '_> {
     fn targets(
         &mut self,
         settings: &Settings,
+        peers: &Peers<'_>,
         kinds: &[TargetKind],
         dst: &DatasetName,
     ) -> Vec<Target> {
+        let identity = self.unless_empty("ssh_identity", absolute_path);
+        let known_hosts = self.unless_empty("ssh_known_hosts", absolute_path);
         let mut targets = Vec::new();
         for &kind in kinds {
             let nodes = match kind {
@@ -233,41 +289,24 @@ impl Reader<'_, '_> {
                     continue;
                 }
             };
-            let this = self.node;
-            for peer in nodes.iter().filter(|peer| *peer != this) {
+            let others = nodes.iter().filter(|peer| *peer != self.node);
+            for (name, peer) in others.filter_map(|name| Some((name, peers.get(name)?.clone()))) {
                 targets.push(Target {
-                    node: peer.clone(),
+                    node: name.clone(),
                     kind,
                     dst: dst.clone(),
-                    connection: Some(self.connection(peer)),
+                    connection: Some(Connection {
+                        address: peer.address,
+                        user: peer.user,
+                        port: peer.port,
+                        identity: identity.clone(),
+                        known_hosts: known_hosts.clone(),
+                        remote_command: peer.remote_command,
+                    }),
                 });
             }
         }
         targets
-    }
-
-    fn connection(&mut self, peer: &NodeName) -> Connection {
-        let mut of_peer = Reader {
-            lookup: Lookup {
-                node: Some(peer),
-                ..self.lookup
-            },
-            node: peer,
-            rid: self.rid,
-            mistakes: &mut *self.mistakes,
-        };
-        let address = of_peer.unless_empty("address", address);
-        let user = of_peer.unless_empty("ssh_user", user);
-        let port = of_peer.unless_empty("ssh_port", port);
-        let remote_command = of_peer.unless_empty("remote_command", one_line);
-        Connection {
-            address: address.unwrap_or_else(|| peer.to_string()),
-            user,
-            port,
-            remote_command,
-            identity: self.unless_empty("ssh_identity", absolute_path),
-            known_hosts: self.unless_empty("ssh_known_hosts", absolute_path),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use super::cluster::Settings;
 use super::lookup::Lookup;
 use super::mistake::{Mistake, MistakeKind, Notice, Place};
 use super::names::{NodeName, Rid};
+use super::resolve::Seen;
 use super::resource::Resource;
 use super::{collide, resolve};
 
@@ -37,13 +38,16 @@ pub(super) fn all(
         return BTreeMap::new();
     }
     let mistakes = &mut findings.mistakes;
-    let mut views = BTreeMap::new();
+    let mut views: BTreeMap<NodeName, Vec<Resource>> = BTreeMap::new();
     for node in settings.cluster.all() {
-        let resources: Vec<Resource> = rids
-            .iter()
-            .filter_map(|rid| resolve::resource(lookup, settings, node, rid, mistakes))
-            .collect();
-        views.insert(node.clone(), resources);
+        views.insert(node.clone(), Vec::new());
+    }
+    for rid in rids {
+        let peers = resolve::peers(lookup, settings, rid, mistakes);
+        for (node, resources) in &mut views {
+            let seen = Seen { node, rid };
+            resources.extend(resolve::resource(lookup, settings, &peers, seen, mistakes));
+        }
     }
     for rid in rids {
         if !settings
