@@ -18,6 +18,7 @@
 //! numbers order the writes of both, a sender merges what its peers have
 //! before it records.
 
+mod keeper;
 mod store;
 #[cfg(test)]
 mod tests;

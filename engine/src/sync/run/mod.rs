@@ -33,6 +33,8 @@ mod report;
 mod round;
 mod service;
 mod side;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 
