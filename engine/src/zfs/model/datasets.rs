@@ -23,10 +23,16 @@ impl Machine {
         let top = self.datasets.get(root)?;
         Some(match scope {
             Scope::One => vec![self.describe(root, top)],
-            Scope::Recursive => self
-                .within(root)
-                .map(|(name, node)| self.describe(name, node))
-                .collect(),
+            Scope::Recursive => {
+                let mut found: Vec<_> = self.within(root).collect();
+                // `a/b` comes right after `a`, before `a-b`: siblings in order,
+                // each followed by what lies below it.
+                found.sort_by(|(a, _), (b, _)| a.as_str().split('/').cmp(b.as_str().split('/')));
+                let found = found.into_iter();
+                found
+                    .map(|(name, node)| self.describe(name, node))
+                    .collect()
+            }
         })
     }
 

@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::content::{Block, Content};
 use super::datasets::Encrypting;
 use super::log::Call;
-use super::machine::{BookmarkNode, DatasetNode, Machine, ObjectId, Refusal};
+use super::machine::{DatasetNode, Machine, ObjectId, Refusal};
 use super::{BLOCK_BYTES_MAX, Model, refused};
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
-use crate::zfs::{Dataset, DatasetKind, Property, Scope, ZfsError, ZfsErrorKind};
+use crate::zfs::{Dataset, DatasetKind, NewBookmark, Property, Scope, ZfsError, ZfsErrorKind};
 
 /// The operator at a machine.
 #[derive(Debug, Clone, Copy)]
@@ -237,25 +237,12 @@ impl<'a> Hands<'a> {
     /// # Errors
     /// `NotFound`, `Exists`.
     pub fn bookmark(self, from: &str, name: &str) -> Result<(), ZfsError> {
-        let (from, name) = (snapshot(from), short(name));
-        self.act("bookmark", &from.to_string(), |machine| {
-            let source = machine.snapshot(&from)?.clone();
-            let node = machine.dataset_mut(&from.dataset)?;
-            if node.bookmarks.iter().any(|b| b.short == name) {
-                return Err(ZfsErrorKind::Exists.into());
-            }
-            let at = node
-                .bookmarks
-                .partition_point(|b| b.createtxg <= source.createtxg);
-            let bookmark = BookmarkNode {
-                short: name.clone(),
-                guid: source.guid,
-                createtxg: source.createtxg,
-                ivset: source.ivset,
-            };
-            node.bookmarks.insert(at, bookmark);
-            machine.next_txg(from.dataset.pool())?;
-            Ok(())
+        let mark = NewBookmark {
+            of: snapshot(from),
+            short: short(name),
+        };
+        self.act("bookmark", from, |machine| {
+            machine.make_bookmarks(std::slice::from_ref(&mark))
         })
     }
 

@@ -6,9 +6,12 @@
 
 use std::fmt::Display;
 
-use crate::name::{DatasetName, ShortName, SnapshotName};
+use super::bookmarks::bookmark_name;
+use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::zfs::ZfsErrorKind;
-use crate::zfs::{Base, DatasetKind, Landing, ReceiveRequest, Scope, SendMode, SendRequest};
+use crate::zfs::{
+    Base, DatasetKind, Landing, NewBookmark, ReceiveRequest, Scope, SendMode, SendRequest,
+};
 
 /// Whether an operation leaves a trace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +104,21 @@ impl Call {
             Scope::Recursive => "-r ",
         };
         Self::act("rename", from, format!("zfs rename {flag}{from} @{to}"))
+    }
+
+    pub(super) fn bookmark(marks: &[NewBookmark]) -> Self {
+        let texts: Vec<_> = marks
+            .iter()
+            .map(|mark| format!("{} #{}", mark.of, mark.short))
+            .collect();
+        let names: Vec<_> = marks.iter().map(bookmark_name).collect();
+        let command = format!("zfs bookmark {}", texts.join(" "));
+        Self::act("make the bookmark", list(&names), command)
+    }
+
+    pub(super) fn destroy_bookmarks(names: &[BookmarkName]) -> Self {
+        let command = format!("zfs destroy {}", list(names));
+        Self::act("destroy", list(names), command)
     }
 
     pub(super) fn hold(names: &[SnapshotName]) -> Self {

@@ -14,8 +14,8 @@ use super::random::Random;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{DatasetKind, ItemError, ZfsErrorKind};
 
-/// `ZFS_ERR_WRONG_PARENT`: a volume cannot have children.
-pub(super) const WRONG_PARENT: ZfsErrorKind = ZfsErrorKind::Other(1033);
+/// `ZFS_ERR_WRONG_PARENT`, as backends report it: a volume cannot have children.
+pub(super) const WRONG_PARENT: ZfsErrorKind = ZfsErrorKind::Invalid;
 
 /// Clock of a new machine, seconds since 1970 (November 2023): tests that care
 /// set it.

@@ -13,8 +13,8 @@
 //!   work even while the process is dead,
 //! - [`Model::crash`] kills the process, [`Model::revive`] starts the next.
 //!
-//! `machine` is the state; `datasets`, `snapshots`, `send` and `receive` are
-//! the operations on it; `record` and `pipe` the stream; `faults` and `log`
+//! `machine` is the state; `datasets`, `snapshots`, `bookmarks`, `send` and
+//! `receive` are the operations on it; `record` and `pipe` the stream; `faults` and `log`
 //! what the tests steer and look at.
 
 use std::io;
@@ -22,11 +22,13 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{
-    Dataset, Hold, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError, ZfsErrorKind,
+    Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError,
+    ZfsErrorKind,
 };
-use crate::name::{DatasetName, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
+mod bookmarks;
 mod content;
 mod datasets;
 mod faults;
@@ -308,6 +310,18 @@ impl Zfs for Model {
     ) -> Result<(), ZfsError> {
         self.call(Call::rename(from, to, scope), |machine| {
             machine.rename_snapshot(from, to, scope)
+        })
+    }
+
+    fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
+        self.call(Call::bookmark(marks), |machine| {
+            machine.make_bookmarks(marks)
+        })
+    }
+
+    fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError> {
+        self.call(Call::destroy_bookmarks(names), |machine| {
+            machine.destroy_bookmarks(names)
         })
     }
 

@@ -10,9 +10,6 @@ use crate::name::{CreateTxg, Guid, SnapshotName};
 use crate::stream::record::RECORD_BYTES;
 use crate::zfs::{Base, SendMode, SendRequest, ZfsErrorKind};
 
-/// ESRCH: what the kernel says for a bookmark that does not exist.
-const NO_SUCH_BOOKMARK: ZfsErrorKind = ZfsErrorKind::Other(3);
-
 /// The base, found.
 #[derive(Debug)]
 struct Start {
@@ -42,7 +39,7 @@ impl Machine {
             Some(Base::Bookmark(short)) => {
                 let mut bookmarks = node.bookmarks.iter();
                 let base = bookmarks.find(|b| b.short == *short);
-                let base = base.ok_or(NO_SUCH_BOOKMARK)?;
+                let base = base.ok_or(ZfsErrorKind::NotFound)?;
                 Some(Start {
                     guid: base.guid,
                     createtxg: base.createtxg,

@@ -3,8 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::machine::{Machine, Refusal, SnapshotNode};
-use crate::name::{CreateTxg, Guid, ShortName, SnapshotName};
+use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{ItemError, Scope, ZfsErrorKind};
+
+/// A call goes to one pool.
+pub(super) fn one_pool<'a>(
+    mut datasets: impl Iterator<Item = &'a DatasetName>,
+) -> Result<(), ZfsErrorKind> {
+    let Some(first) = datasets.next() else {
+        return Ok(());
+    };
+    match datasets.all(|dataset| dataset.pool() == first.pool()) {
+        true => Ok(()),
+        false => Err(ZfsErrorKind::CrossDevice),
+    }
+}
 
 impl Machine {
     /// Looks at each name; whoever has a reason against it becomes an item.
@@ -29,8 +42,8 @@ impl Machine {
         };
         let pool = first.dataset.pool();
         let datasets: BTreeSet<_> = names.iter().map(|name| &name.dataset).collect();
-        let foreign = names.iter().any(|name| name.dataset.pool() != pool);
-        if foreign || datasets.len() < names.len() {
+        one_pool(datasets.iter().copied())?;
+        if datasets.len() < names.len() {
             return Err(ZfsErrorKind::CrossDevice.into());
         }
         Self::check_each(&names, |name| {
@@ -86,9 +99,7 @@ impl Machine {
             return Ok(());
         };
         let pool = first.dataset.pool();
-        if names.iter().any(|name| name.dataset.pool() != pool) {
-            return Err(ZfsErrorKind::CrossDevice.into());
-        }
+        one_pool(names.iter().map(|name| &name.dataset))?;
         Self::check_each(&names, |name| match self.snapshot(name) {
             Ok(snapshot) => self.check_destroy(snapshot),
             Err(_) => Ok(()),
@@ -112,7 +123,9 @@ impl Machine {
         scope: Scope,
     ) -> Result<(), Refusal> {
         self.snapshot(from)?;
-        if from.short == *to {
+        // zfs_rename, which renames recursively, finds nothing to do in that;
+        // lzc_rename finds the name taken.
+        if from.short == *to && scope == Scope::Recursive {
             return Ok(());
         }
         let affected: BTreeSet<_> = match scope {
@@ -143,6 +156,7 @@ impl Machine {
     /// Puts a hold that ends with the process on all snapshots; returns its tag.
     pub(super) fn hold(&mut self, names: &[SnapshotName]) -> Result<String, Refusal> {
         let unique: BTreeSet<_> = names.iter().collect();
+        one_pool(names.iter().map(|name| &name.dataset))?;
         Self::check_each(&unique, |name| self.snapshot(name).map(drop))?;
         // Unique: a tag that was released and given again would end with the
         // first holder (and does, in the kernel).

@@ -69,10 +69,9 @@ fn a_base_that_is_no_earlier_snapshot_of_the_dataset_is_refused() {
         kind(source.send_size(&marked("same"))),
         ZfsErrorKind::CrossDevice
     );
-    // ESRCH.
     assert_eq!(
         kind(source.send_size(&marked("none"))),
-        ZfsErrorKind::Other(3)
+        ZfsErrorKind::NotFound
     );
     for missing in [since("tank/a@no", "tank/a@s2"), full("tank/a@no")] {
         assert_eq!(kind(source.send_size(&missing)), ZfsErrorKind::NotFound);

@@ -152,7 +152,8 @@ fn recursive_rename_onto_a_name_taken_in_one_child_changes_nothing() {
             "tank/a/x@t"
         ]
     );
-    assert_eq!(rename("tank/a@t", Scope::One), Ok(()));
+    assert_eq!(kind(rename("tank/a@t", Scope::One)), ZfsErrorKind::Exists);
+    assert_eq!(rename("tank/a@t", Scope::Recursive), Ok(()));
 }
 
 #[test]
@@ -184,6 +185,45 @@ fn holding_a_missing_snapshot_holds_none() {
 }
 
 #[test]
+fn bookmarks_are_made_all_or_none_and_outlive_their_snapshot() {
+    let model = two();
+    let names = snapshots(&["tank/a@s", "tank/a/x@s", "tank/a@none"]);
+    model.snapshot(&names[..2]).unwrap();
+    let mark = |of: &SnapshotName, name: &str| NewBookmark {
+        of: of.clone(),
+        short: short(name),
+    };
+    let marks = |name| [mark(&names[0], name), mark(&names[1], name)];
+    model.bookmark(&marks("m")).unwrap();
+    let error = model
+        .bookmark(&[mark(&names[0], "n"), mark(&names[1], "m")])
+        .unwrap_err();
+    assert_eq!(error.kind, ZfsErrorKind::Exists);
+    assert_eq!(error.items[0].name, "tank/a/x#m");
+    let missing = model.bookmark(&[mark(&names[2], "n")]);
+    assert_eq!(kind(missing), ZfsErrorKind::NotFound);
+    model.destroy_snapshots(&names).unwrap();
+    assert_eq!(
+        model.by_hand().list(),
+        ["tank", "tank/a", "tank/a#m", "tank/a/x", "tank/a/x#m"]
+    );
+    let destroyed = ["tank/a", "tank/a/x", "tank/none"].map(|name| BookmarkName {
+        dataset: dataset(name),
+        short: short("m"),
+    });
+    model.destroy_bookmarks(&destroyed).unwrap();
+    assert_eq!(model.by_hand().list(), ["tank", "tank/a", "tank/a/x"]);
+    assert_eq!(
+        model.commands()[1..4],
+        [
+            "zfs bookmark tank/a@s #m tank/a/x@s #m",
+            "zfs destroy tank/a@s tank/a/x@s tank/a@none",
+            "zfs destroy tank/a#m tank/a/x#m tank/none#m",
+        ]
+    );
+}
+
+#[test]
 fn missing_ancestors_are_created_topmost_first_and_do_not_mount() {
     let model = machine(1, "tank");
     let created = model.create_ancestors(&dataset("tank/a/b/c")).unwrap();
@@ -207,12 +247,16 @@ fn missing_ancestors_are_created_topmost_first_and_do_not_mount() {
 #[test]
 fn the_tree_lists_parents_before_children_and_no_namesakes() {
     let model = two();
-    model.by_hand().create("tank/ab").unwrap();
+    let hands = model.by_hand();
+    hands.create("tank/ab").unwrap();
+    hands.create("tank/a/x-y").unwrap();
+    hands.create("tank/a/x/z").unwrap();
     let names = |root: &str, scope| {
         let tree = model.tree(&dataset(root), scope).unwrap();
         tree.map(|tree| tree.iter().map(|d| d.name.to_string()).collect::<Vec<_>>())
     };
-    let expected = vec!["tank/a".to_owned(), "tank/a/x".to_owned()];
+    let expected = ["tank/a", "tank/a/x", "tank/a/x/z", "tank/a/x-y"];
+    let expected = expected.map(str::to_owned).to_vec();
     assert_eq!(names("tank/a", Scope::Recursive), Some(expected));
     assert_eq!(names("tank/a", Scope::One), Some(vec!["tank/a".to_owned()]));
     assert_eq!(names("tank/none", Scope::One), None);
