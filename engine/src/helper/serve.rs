@@ -61,18 +61,24 @@ pub struct Helper {
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.
 pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
-    let (mut reader, writer, _driver) = wire::handshake(link, &helper.about, helper.patience).await?;
+    let (mut reader, writer, _driver) =
+        wire::handshake(link, &helper.about, helper.patience).await?;
     reader.expect_life(wire::SILENCE_MAX);
     let mut session = Session {
         helper,
         reader,
         writer,
         holds: Vec::new(),
+        early: None,
         answering: 0,
     };
     loop {
-        let Some(frame) = session.reader.next().await? else {
-            return Ok(());
+        let frame = match session.early.take() {
+            Some(frame) => frame,
+            None => match session.reader.next().await? {
+                Some(frame) => frame,
+                None => return Ok(()),
+            },
         };
         match session.turn(&frame).await {
             Ok(()) => {}
@@ -111,6 +117,8 @@ struct Session {
     reader: WireReader,
     writer: WireWriter,
     holds: Vec<Box<dyn Hold>>,
+    /// A request that came while a send was just ending.
+    early: Option<Frame>,
     /// Number of the request that is being answered.
     answering: u64,
 }
@@ -209,7 +217,9 @@ impl Session {
         Ok(())
     }
 
-    /// Runs a send; meanwhile only a cancel may come.
+    /// Runs a send; meanwhile only a cancel may come. The driver knows of the
+    /// end as soon as the end frame is out, so its next request may come a
+    /// moment before the sending thread has ended: that one waits its turn.
     async fn send(&mut self, sending: Sending, cancelled: &AtomicBool) -> Result<(), Turn> {
         let mut work = spawn_blocking(move || sending.run());
         loop {
@@ -218,15 +228,18 @@ impl Session {
                     Ok(sent) => Ok(sent?),
                     Err(error) => self.refuse(Failure::Internal(error.to_string())).await,
                 },
-                frame = self.reader.next() => {
-                    cancelled.store(true, Ordering::Relaxed);
-                    match frame {
-                        Ok(Some(frame)) if is_cancel(&frame) => {}
-                        Ok(Some(frame)) => {
-                            return Err(FrameError::Unexpected(frame.header.kind).into());
-                        }
-                        Ok(None) => return Err(WireError::Closed.into()),
-                        Err(error) => return Err(error.into()),
+                frame = self.reader.next(), if self.early.is_none() => match frame {
+                    Ok(Some(frame)) if is_cancel(&frame) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                    }
+                    Ok(Some(frame)) => self.early = Some(frame),
+                    Ok(None) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                        return Err(WireError::Closed.into());
+                    }
+                    Err(error) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                        return Err(error.into());
                     }
                 }
             }

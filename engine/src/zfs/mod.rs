@@ -218,7 +218,7 @@ pub struct PropertyRefusal {
 
 /// Keeps snapshots from being destroyed. Dropping it releases them; the kernel
 /// does the same if the process dies.
-pub trait Hold: Send {}
+pub trait Hold: Send + Sync {}
 
 /// ZFS, as far as replication needs it.
 ///

@@ -99,6 +99,9 @@ impl<'a> Round<'a> {
         let begun = Instant::now();
         let side = self.side(&target.dst);
         let target_tree = side.recovered(peer).await?;
+        let target_tree = self
+            .commit_late(source_tree, peer, target_tree, target)
+            .await?;
         let plan = self.plan(source_tree, &target_tree, target)?;
         if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
             return Err(TargetError::TargetExists {
@@ -151,6 +154,54 @@ impl<'a> Round<'a> {
         }
         let conflicts = std::mem::take(&mut plan.conflicts);
         Err(ReplicateError::Conflicts { conflicts }.into())
+    }
+
+    /// Commits what an earlier run had brought when it was cut, and what the
+    /// source calls something else by now, since it rotated for other targets.
+    /// Each dataset for itself: the rest of the tree may not have come.
+    async fn commit_late(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target_tree: Vec<Dataset>,
+        target: &Target,
+    ) -> Result<Vec<Dataset>, TargetError> {
+        let side = self.side(&self.sends.dst);
+        let mut committed = false;
+        for source in source_tree {
+            let name = source.name.rebase(&self.sends.src, &target.dst)?;
+            let Some(there) = target_tree.iter().find(|dataset| dataset.name == name) else {
+                continue;
+            };
+            let tosend = &self.resource.names.tosend;
+            let Some(left) = there.snapshot_by_name(tosend) else {
+                continue;
+            };
+            let is_base = source
+                .snapshot_by_guid(left.guid)
+                .is_some_and(|known| known.short != *tosend)
+                || source.bookmarks.iter().any(|mark| mark.guid == left.guid);
+            let is_being_sent = source
+                .snapshot_by_name(tosend)
+                .is_some_and(|sending| sending.guid == left.guid);
+            if is_base && !is_being_sent {
+                let dataset = Side {
+                    root: &name,
+                    scope: Scope::One,
+                    ..side
+                };
+                dataset.rotate(peer, std::slice::from_ref(there)).await?;
+                committed = true;
+            }
+        }
+        if committed {
+            let target_side = Side {
+                root: &target.dst,
+                ..side
+            };
+            return Ok(target_side.tree(peer).await?);
+        }
+        Ok(target_tree)
     }
 
     /// The target's commit: looks whether everything is there, then rotates.

@@ -54,12 +54,17 @@ fn about(node: &str) -> About {
 }
 
 fn config(nodes: &[&str]) -> String {
-    let mut text = format!("[DEFAULT]\nnodes = {}\n[sync#1]\ntype = zfs\n", nodes.join(" "));
+    let mut text = format!(
+        "[DEFAULT]\nnodes = {}\n[sync#1]\ntype = zfs\n",
+        nodes.join(" ")
+    );
     for node in nodes {
         text += &format!("src@{node} = pool{node}/data\n");
     }
     // Every node keeps the data under one name, as seen from any sender.
-    text.replace("poola", "tank").replace("poolb", "tank").replace("poolc", "tank")
+    text.replace("poola", "tank")
+        .replace("poolb", "tank")
+        .replace("poolc", "tank")
         + "target = nodes\n"
 }
 
@@ -97,7 +102,9 @@ impl World {
     fn write(&self, node: &str, version: u8) {
         for dataset in ["tank/data", "tank/data/x"] {
             let hands = self.models[node].by_hand();
-            hands.write(dataset, u64::from(version), &[version; 700]).unwrap();
+            hands
+                .write(dataset, u64::from(version), &[version; 700])
+                .unwrap();
             hands.write(dataset, 0, &[version; 100]).unwrap();
         }
     }
@@ -109,7 +116,10 @@ impl World {
             .unwrap();
         let node = NodeName::parse(node).unwrap();
         let states = StateStore::new(self.states.path().join(node.as_str()));
-        let connector = Machines { world: self, node: &node };
+        let connector = Machines {
+            world: self,
+            node: &node,
+        };
         runtime.block_on(
             Sync {
                 service: &self.service,
@@ -206,9 +216,14 @@ impl Machines<'_> {
             patience: Duration::from_secs(20),
         };
         tokio::spawn(serve(far, helper));
-        Peer::greet(node.as_str(), near, &about("driver"), Duration::from_secs(20))
-            .await
-            .map_err(|error| fault(error.to_string()))
+        Peer::greet(
+            node.as_str(),
+            near,
+            &about("driver"),
+            Duration::from_secs(20),
+        )
+        .await
+        .map_err(|error| fault(error.to_string()))
     }
 }
 
@@ -244,7 +259,11 @@ fn modes(report: &SyncReport) -> Vec<Mode> {
 #[test]
 fn the_first_run_is_full_and_the_next_ones_are_incremental() {
     let world = World::new(&["a", "b"]);
-    for (version, mode) in [(1, Mode::Full), (2, Mode::Incremental), (3, Mode::Incremental)] {
+    for (version, mode) in [
+        (1, Mode::Full),
+        (2, Mode::Incremental),
+        (3, Mode::Incremental),
+    ] {
         world.write("a", version);
         let report = world.sync("a", Action::Nodes).unwrap();
         assert!(all_well(&report), "{report:?}");
@@ -326,7 +345,8 @@ fn sweep(nodes: &[&str], action: Action, first_runs: u8, fault: Fault) -> u64 {
         let world = World::new(nodes);
         for version in 0..first_runs {
             world.write("a", version + 1);
-            assert!(all_well(&world.sync("a", Action::Update).unwrap()));
+            let report = world.sync("a", Action::Update).unwrap();
+            assert!(all_well(&report), "{report:#?}");
         }
         world.write("a", 10);
         let begin = world.faults.operations();

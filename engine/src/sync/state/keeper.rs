@@ -11,7 +11,8 @@ use crate::sync::config::{Rid, ServiceName};
 impl StateKeeper for StateStore {
     fn put(&self, service: &str, rid: &str, state: &str) -> Result<(), String> {
         let (service, rid) = names(service, rid)?;
-        let state = ResourceState::from_json(state.as_bytes()).map_err(|fault| fault.to_string())?;
+        let state =
+            ResourceState::from_json(state.as_bytes()).map_err(|fault| fault.to_string())?;
         if state.service != service || state.rid != rid {
             return Err(StateFault::OtherResource {
                 service: state.service,
