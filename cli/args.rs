@@ -111,14 +111,14 @@ pub struct Replicate {
     /// Change nothing; show what would be sent, with estimated sizes
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    #[command(flatten)]
-    pub transfer: Transfer,
     /// The dataset to replicate
     #[arg(value_name = "SRC")]
     pub source: Endpoint,
     /// What it becomes
     #[arg(value_name = "DST")]
     pub target: Endpoint,
+    #[command(flatten)]
+    pub transfer: Transfer,
 }
 
 /// Synchronize a configured service to its other nodes

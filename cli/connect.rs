@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::error::{Family, RetryClass};
+use engine::event::{Event, Observer};
 use engine::helper::{self, Authorization, StateKeeper};
 use engine::peer::wire::WireError;
 use engine::peer::{Peer, PeerCause, PeerError};
@@ -36,13 +37,15 @@ const CUSTOMARY_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
 const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
 
 /// Opens conversations.
-pub struct Connect {
+pub struct Connect<'a> {
     /// What this side says about itself.
     pub about: About,
     /// What the command line says about connections.
     pub transfer: Transfer,
     /// Where the helper of this machine keeps states, if it is asked to.
     pub states: Option<Arc<dyn StateKeeper>>,
+    /// Is told who answered.
+    pub observer: &'a dyn Observer,
 }
 
 /// How to reach one machine, everything decided.
@@ -58,7 +61,7 @@ struct Route {
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectTrouble {
     /// ZFS of this machine cannot be used.
-    #[error("ZFS of this machine cannot be used: {0}")]
+    #[error("this machine: {0}")]
     NoZfs(ZfsError),
     /// Nobody says who logs in.
     #[error("the account on {host} is not known: neither LOGNAME nor USER is set")]
@@ -201,7 +204,7 @@ fn ssh_family(error: &ConnectError) -> Family {
     }
 }
 
-impl Connect {
+impl Connect<'_> {
     fn patience(&self) -> Duration {
         self.transfer.connect_timeout
     }
@@ -316,11 +319,17 @@ impl Connect {
             Err(error) => return Err(ConnectTrouble::ssh(name, error)),
         };
         let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
-        greeted.map_err(|error| ConnectTrouble::Greeting { error, command })
+        let peer = greeted.map_err(|error| ConnectTrouble::Greeting { error, command })?;
+        self.observer.event(&Event::Connected {
+            peer: name,
+            program: peer.about.program.clone(),
+            node: peer.about.node.clone(),
+        });
+        Ok(peer)
     }
 }
 
-impl Connector for Connect {
+impl Connector for Connect<'_> {
     fn local(&self) -> Reaching<'_> {
         Box::pin(async { Ok(self.local().await?) })
     }

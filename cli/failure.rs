@@ -108,6 +108,9 @@ impl From<ConfigError> for Failure {
             ConfigError::Missing { .. } => {
                 failure.remedy("see which services there are: zferry status")
             }
+            ConfigError::Read { .. } => {
+                failure.remedy("name the folder of the services' configuration with --config")
+            }
             _ => failure,
         }
     }

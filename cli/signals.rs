@@ -11,9 +11,13 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// How long connections may take to say goodbye, and threads to come back from
-/// ZFS. What is left then ends with the process: a matter of politeness alone.
-const GOODBYE_MAX: Duration = Duration::from_secs(2);
+/// How long connections may take to say goodbye: a matter of politeness, since
+/// what is left ends with the process.
+const GOODBYE_MAX: Duration = Duration::from_millis(500);
+
+/// How long threads may take to come back from ZFS, which gives up when its
+/// pipe is closed.
+const THREADS_MAX: Duration = Duration::from_secs(2);
 
 /// How often it is looked whether all tasks are over.
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
@@ -105,5 +109,5 @@ pub fn wind_down(runtime: Runtime, mut signals: Signals) {
         let quiet = tokio::time::timeout(GOODBYE_MAX, quiet);
         let _ = signals.until_stopped(quiet).await;
     });
-    runtime.shutdown_timeout(GOODBYE_MAX);
+    runtime.shutdown_timeout(THREADS_MAX);
 }

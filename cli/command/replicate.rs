@@ -93,10 +93,12 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         job.snapshot = choose(&args, &pair, unused_second(&mut lock).await?);
         Some(lock)
     };
+    let observer = context.console.observer(Verbosity::Steps);
     let connect = Connect {
         about: environment::about(&node),
         transfer: args.transfer.clone(),
         states: None,
+        observer: &*observer,
     };
     // Whoever is far away first: that is what takes long, and may fail.
     let (mut source, mut target) = if args.target.host.is_some() {
@@ -106,7 +108,6 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         let source = peer(&connect, &args.source).await?;
         (source, peer(&connect, &args.target).await?)
     };
-    let observer = context.console.observer(Verbosity::Steps);
     let begun = Instant::now();
     let report = Box::pin(replicate(&job, &mut source, &mut target, &*observer)).await?;
     let run = Run {
@@ -172,7 +173,7 @@ async fn unused_second(lock: &mut Lock) -> Result<UtcSeconds, Failure> {
     Ok(now)
 }
 
-async fn peer(connect: &Connect, endpoint: &Endpoint) -> Result<Peer, ConnectTrouble> {
+async fn peer(connect: &Connect<'_>, endpoint: &Endpoint) -> Result<Peer, ConnectTrouble> {
     match &endpoint.host {
         None => connect.local().await,
         Some(host) => connect.remote(host).await,

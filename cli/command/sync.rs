@@ -35,12 +35,13 @@ pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure
     };
     let _lock = Lock::wait(subject, service.lock_timeout()).await?;
     let states = StateStore::new(&context.global.state);
+    let observer = context.console.observer(Verbosity::Normal);
     let connector = Connect {
         about: environment::about(node.as_str()),
         transfer: args.transfer.clone(),
         states: Some(Arc::new(states.clone())),
+        observer: &*observer,
     };
-    let observer = context.console.observer(Verbosity::Normal);
     let sync = Sync {
         service: &service,
         node: &node,
