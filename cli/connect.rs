@@ -67,11 +67,8 @@ pub enum ConnectTrouble {
     #[error("the account on {host} is not known: neither LOGNAME nor USER is set")]
     NoUser { host: String },
     /// SSH does not get there.
-    #[error("{name}: {}", headline(error))]
-    Ssh {
-        name: String,
-        error: Box<ConnectError>,
-    },
+    #[error("{}", headline(.0))]
+    Ssh(Box<ConnectError>),
     /// There is no helper, or not one for us.
     #[error("{error}")]
     Greeting {
@@ -82,9 +79,8 @@ pub enum ConnectTrouble {
 }
 
 impl ConnectTrouble {
-    fn ssh(name: String, error: ConnectError) -> Self {
-        let error = Box::new(error);
-        Self::Ssh { name, error }
+    fn ssh(error: ConnectError) -> Self {
+        Self::Ssh(Box::new(error))
     }
 
     /// The exit-code family.
@@ -92,7 +88,7 @@ impl ConnectTrouble {
         match self {
             Self::NoZfs(error) => error.family(),
             Self::NoUser { .. } => Family::Usage,
-            Self::Ssh { error, .. } => ssh_family(error),
+            Self::Ssh(error) => ssh_family(error),
             Self::Greeting { error, .. } => error.family(),
         }
     }
@@ -102,7 +98,7 @@ impl ConnectTrouble {
         match self {
             Self::NoZfs(_) => Vec::new(),
             Self::NoUser { host } => vec![format!("write USER@{host}")],
-            Self::Ssh { error, .. } => match &**error {
+            Self::Ssh(error) => match &**error {
                 ConnectError::UnknownHostKey(key) => vec![
                     format!(
                         "compare the fingerprint with what this shows on the host itself: {}",
@@ -112,6 +108,11 @@ impl ConnectTrouble {
                         "and if they are the same, make the key known: {}",
                         key.command()
                     ),
+                ],
+                ConnectError::AuthenticationFailed { .. } => vec![
+                    "add the public half of a key to ~/.ssh/authorized_keys of that account, or \
+                     name another key with --identity"
+                        .to_owned(),
                 ],
                 _ if error.class() == RetryClass::Transient => {
                     vec!["run the same command again when the host can be reached".to_owned()]
@@ -142,7 +143,7 @@ impl From<ConnectTrouble> for Failure {
         let source: &dyn std::error::Error = match &trouble {
             ConnectTrouble::NoZfs(error) => error,
             ConnectTrouble::NoUser { .. } => &trouble,
-            ConnectTrouble::Ssh { error, .. } => &**error,
+            ConnectTrouble::Ssh(error) => &**error,
             ConnectTrouble::Greeting { error, .. } => error,
         };
         Self {
@@ -258,7 +259,7 @@ impl Connect<'_> {
         let port = connection.port.unwrap_or(SSH_PORT);
         let endpoint = match SshEndpoint::new(&user, &connection.address, port) {
             Ok(endpoint) => endpoint,
-            Err(error) => return Err(ConnectTrouble::ssh(name, error)),
+            Err(error) => return Err(ConnectTrouble::ssh(error)),
         };
         let options = SshOptions {
             identities: self.identities(connection),
@@ -316,7 +317,7 @@ impl Connect<'_> {
         } = route;
         let link = match ssh::connect(&endpoint, &options, &command).await {
             Ok(link) => link,
-            Err(error) => return Err(ConnectTrouble::ssh(name, error)),
+            Err(error) => return Err(ConnectTrouble::ssh(error)),
         };
         let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
         let peer = greeted.map_err(|error| ConnectTrouble::Greeting { error, command })?;
