@@ -75,9 +75,7 @@ fn increment_underway<'a>(pair: &'a Pair, name: &str) -> Result<Underway<'a>> {
     // Not "has begun": that some of the stream has reached the kernel shows in
     // what the helper has read.
     pair.target.wait_until(
-        &format!(
-            "pid=$(pgrep -xo zferry) && [ $(sed -n 's/^rchar: //p' /proc/$pid/io) -gt 500000 ]"
-        ),
+        "pid=$(pgrep -xo zferry) && [ $(sed -n 's/^rchar: //p' /proc/$pid/io) -gt 500000 ]",
         Duration::from_secs(120),
     )?;
     Ok(Underway {

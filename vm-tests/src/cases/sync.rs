@@ -98,7 +98,7 @@ impl<'a> Service<'a> {
             let (here, there) = (at(&self.on_source), at(&self.on_target));
             let (ours, theirs) = (here.guids()?, there.guids()?);
             ensure!(
-                ours.get("@sent").is_some() && ours.get("@sent") == theirs.get("@sent"),
+                ours.contains_key("@sent") && ours.get("@sent") == theirs.get("@sent"),
                 "@sent differs: {ours:?} and {theirs:?}"
             );
             for names in [&ours, &theirs] {
