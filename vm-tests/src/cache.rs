@@ -7,9 +7,14 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
+
+/// How long an entry that nobody asks for is kept. Kernels of Debian change more
+/// often than that, and every one makes new entries of some 200 MB.
+const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The cache directory.
 #[derive(Clone, Debug)]
@@ -49,12 +54,13 @@ impl Cache {
         self.root.join("log").join(format!("{step}.log"))
     }
 
-    /// Waits until no other harness builds, then holds that right.
+    /// Waits until no other harness holds the lock of this name, then holds it.
     ///
     /// # Errors
     /// If the lock file cannot be made.
-    pub fn lock(&self) -> Result<File> {
-        let path = self.root.join("lock");
+    pub fn lock(&self, name: &str) -> Result<File> {
+        let path = self.root.join("locks").join(name);
+        fs::create_dir_all(self.root.join("locks"))?;
         let file = File::create(&path).with_context(|| format!("making {}", path.display()))?;
         file.lock()
             .with_context(|| format!("locking {}", path.display()))?;
@@ -73,9 +79,25 @@ impl Cache {
         build: impl FnOnce(&Building<'_>) -> Result<()>,
     ) -> Result<PathBuf> {
         let finished = self.root.join(kind).join(key.hex());
-        if finished.is_dir() {
-            return Ok(finished);
+        if !finished.is_dir() {
+            let _lock = self.lock(&format!("{kind}-{}", key.hex()))?;
+            // Another harness may have built it while we waited.
+            if !finished.is_dir() {
+                self.build(kind, key, &finished, build)?;
+            }
         }
+        // The time of its last use, for `forget_unused`.
+        File::open(&finished)?.set_modified(SystemTime::now())?;
+        Ok(finished)
+    }
+
+    fn build(
+        &self,
+        kind: &str,
+        key: &Key,
+        finished: &Path,
+        build: impl FnOnce(&Building<'_>) -> Result<()>,
+    ) -> Result<()> {
         let scratch = self
             .root
             .join("building")
@@ -92,9 +114,22 @@ impl Cache {
             work: &work,
         })?;
         fs::create_dir_all(self.root.join(kind))?;
-        fs::rename(&out, &finished).with_context(|| format!("keeping {}", finished.display()))?;
+        fs::rename(&out, finished).with_context(|| format!("keeping {}", finished.display()))?;
         fs::remove_dir_all(&scratch)?;
-        Ok(finished)
+        self.forget_unused(kind)
+    }
+
+    /// Removes entries that nobody has asked for in [`KEPT_UNUSED`].
+    fn forget_unused(&self, kind: &str) -> Result<()> {
+        for entry in fs::read_dir(self.root.join(kind))? {
+            let entry = entry?;
+            // A clock that was set back makes an entry look new, which is harmless.
+            let unused = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+            if unused > KEPT_UNUSED {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which guests a run gets, and their life around it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -12,7 +14,7 @@ use crate::guest::machine::{self, MachineGuest};
 use crate::guest::qemu::{QemuGuest, System};
 use crate::guest::{Guest, Role};
 use crate::host::{Host, Leftovers};
-use crate::image::{self, ZfsRelease};
+use crate::image::{self, Image, ZfsRelease};
 use crate::keys::Keys;
 use crate::pair::Pair;
 use crate::report;
@@ -198,15 +200,20 @@ pub fn with_pair<T>(
 
 /// Systems of source and target; images that are missing are built now.
 fn systems(args: &GuestArgs) -> Result<[System; 2]> {
-    let system = |role| match args.foreign(role)? {
-        Some(foreign) => Ok(foreign),
-        None => {
-            let image = image::provide(&Cache::open()?, args.release(role))?;
-            Ok::<_, anyhow::Error>(System::Debian {
-                image,
-                zferry: None,
-            })
+    let mut images = BTreeMap::new();
+    let mut system = |role| {
+        if let Some(foreign) = args.foreign(role)? {
+            return Ok(foreign);
         }
+        let release = args.release(role);
+        if let Entry::Vacant(vacant) = images.entry(release) {
+            vacant.insert(image::provide(&Cache::open()?, release)?);
+        }
+        let image = Image::clone(&images[&release]);
+        Ok::<_, anyhow::Error>(System::Debian {
+            image,
+            zferry: None,
+        })
     };
     Ok([system(Role::Source)?, system(Role::Target)?])
 }

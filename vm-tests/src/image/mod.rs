@@ -71,14 +71,16 @@ pub struct Image {
 /// # Errors
 /// If a step of the recipe fails; the error holds the end of its log.
 pub fn provide(cache: &Cache, release: ZfsRelease) -> Result<Image> {
-    let _lock = cache.lock()?;
     let recipes = Path::new(env!("CARGO_MANIFEST_DIR"));
     let steps = recipes.join("image");
     let apt = steps.join("apt.sh");
 
-    let versions = Recipe::new(&steps, "versions", cache)
+    // One at a time refreshes the package lists.
+    let lists = cache.lock("apt")?;
+    let versions = Recipe::new(&steps, "versions", cache.log("versions"))
         .env("APT_DIR", cache.package_lists())
         .output(&[&release.to_string()])?;
+    drop(lists);
     let versions = parse_versions(&versions)?;
     let zfs_version = versions
         .get("zfs_version")
@@ -91,7 +93,7 @@ pub fn provide(cache: &Cache, release: ZfsRelease) -> Result<Image> {
         modules_key = modules_key.with(name, value);
     }
     let step = |name: &str, dirs: &Building<'_>| {
-        let mut step = Recipe::new(&steps, name, cache)
+        let mut step = Recipe::new(&steps, name, cache.log(&format!("{name}-{release}")))
             .env("APT_DIR", cache.package_lists())
             .env("OUT", dirs.out)
             .env("WORK", dirs.work);

@@ -10,8 +10,6 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::cache::Cache;
-
 /// Lines of a failed step's log that go into the error.
 const LOG_LINES_SHOWN: usize = 30;
 
@@ -23,7 +21,7 @@ pub(super) struct Recipe {
 }
 
 impl Recipe {
-    pub(super) fn new(steps: &Path, name: &str, cache: &Cache) -> Self {
+    pub(super) fn new(steps: &Path, name: &str, log: PathBuf) -> Self {
         let mut command = Command::new("bash");
         command.arg(steps.join(format!("{name}.sh")));
         // Scripts read the output of tools: keep it the untranslated one.
@@ -33,7 +31,7 @@ impl Recipe {
         Self {
             command,
             name: name.to_owned(),
-            log: cache.log(name),
+            log,
         }
     }
 
