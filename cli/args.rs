@@ -185,8 +185,8 @@ pub struct Helper {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
 pub struct Transfer {
-    /// Private key file to offer (repeatable)
-    /// [default: the agent, and ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
+    /// Private key file to offer, before those of the agent (repeatable)
+    /// [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
     #[arg(long, value_name = "FILE")]
     pub identity: Vec<PathBuf>,
     /// The file of trusted host keys

@@ -158,3 +158,81 @@ fn target_value(target: &TargetReport) -> Value {
     }
     value
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use engine::error::Family;
+    use engine::name::DatasetName;
+    use engine::sync::config::{NodeName, Rid, ServiceName};
+    use engine::sync::run::{ConnectFault, TargetError};
+
+    use super::*;
+
+    const CONFIGURATION: &str = "[DEFAULT]\nnodes = n1 n2\n[sync#1]\ntype = zfs\n\
+        src@n1 = tank/a\ndst = backup/a\ntarget = nodes\n";
+
+    fn fault(family: Family) -> TargetError {
+        let fault = ConnectFault {
+            family,
+            source: "the reason".into(),
+            remedy: Some("the way out".to_owned()),
+        };
+        fault.into()
+    }
+
+    fn resource(index: u8, optional: bool, error: TargetError) -> ResourceReport {
+        ResourceReport {
+            rid: Rid::parse(&format!("sync#{index}")).unwrap(),
+            optional,
+            skipped: None,
+            targets: vec![TargetReport {
+                node: NodeName::parse("n2").unwrap(),
+                dst: DatasetName::parse("backup/a").unwrap(),
+                outcome: Err(error),
+            }],
+        }
+    }
+
+    fn outcome_of(resources: Vec<ResourceReport>) -> Outcome {
+        let name = ServiceName::parse("web").unwrap();
+        let service = Service::parse(&name, Path::new("f"), CONFIGURATION.as_bytes()).unwrap();
+        outcome(&service, &SyncReport { resources })
+    }
+
+    #[test]
+    fn the_failure_of_an_optional_resource_is_told_and_does_not_fail_the_command() {
+        let outcome = outcome_of(vec![resource(1, true, fault(Family::Refused))]);
+        assert_eq!(outcome.exit, Exit::Done);
+        assert_eq!(
+            outcome.failures[0].message,
+            "web sync#1 to n2 (optional): the reason"
+        );
+        assert_eq!(outcome.failures[0].remedies, ["the way out"]);
+    }
+
+    #[test]
+    fn of_several_failures_the_worst_decides_and_each_is_told() {
+        let outcome = outcome_of(vec![
+            resource(1, false, fault(Family::Transient)),
+            resource(2, false, fault(Family::BrokenChain)),
+            resource(3, true, fault(Family::Bug)),
+        ]);
+        assert_eq!(outcome.exit, Exit::BrokenChain);
+        assert_eq!(outcome.failures.len(), 3);
+        let error = &outcome.json["resources"][1]["targets"][0]["error"];
+        assert_eq!(error["exit_code"], 4);
+        assert_eq!(error["message"], "the reason");
+    }
+
+    #[test]
+    fn what_was_skipped_is_told_with_its_reason() {
+        let mut resource = resource(1, false, fault(Family::Bug));
+        resource.targets.clear();
+        resource.skipped = Some("disabled".to_owned());
+        let outcome = outcome_of(vec![resource]);
+        assert_eq!(outcome.exit, Exit::Done);
+        assert_eq!(outcome.human, "web sync#1: skipped, disabled\n");
+    }
+}

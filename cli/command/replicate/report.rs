@@ -150,3 +150,102 @@ fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
 }
+
+#[cfg(test)]
+mod tests {
+    use engine::name::{DatasetName, Guid, ShortName, SnapshotName};
+    use engine::replicate::{Moved, Placement};
+    use engine::stream::compress::Compression;
+    use engine::zfs::SendMode;
+
+    use super::*;
+
+    fn snapshot(text: &str) -> SnapshotName {
+        SnapshotName::parse(text).unwrap()
+    }
+
+    fn job(rehearsal: bool) -> Job {
+        Job {
+            source: DatasetName::parse("tank/a").unwrap(),
+            target: DatasetName::parse("backup/a").unwrap(),
+            snapshot: SnapshotChoice::Take {
+                short: ShortName::parse("s-2").unwrap(),
+                series: "s-".to_owned(),
+            },
+            scope: Scope::Recursive,
+            mode: SendMode::Plain,
+            placement: Placement::TwoMachines,
+            compression: Compression::Adaptive,
+            rehearsal,
+        }
+    }
+
+    fn dataset(path: &str, step: Step, guid: u64) -> DatasetReport {
+        DatasetReport {
+            snapshot: snapshot(&format!("tank/{path}@s-2")),
+            target: snapshot(&format!("backup/{path}@s-2")),
+            guid: Guid(guid),
+            creation_seconds: 0,
+            step,
+            estimated_bytes: 2 << 20,
+            moved: Moved::default(),
+        }
+    }
+
+    fn incremental() -> Step {
+        Step::Incremental {
+            base: Base::Snapshot(snapshot("tank/a@s-1")),
+            guid: Guid(1),
+        }
+    }
+
+    fn outcome(job: &Job, datasets: Vec<DatasetReport>) -> Outcome {
+        let run = Run {
+            job,
+            report: &Report { datasets },
+            source: &"tank/a".parse().unwrap(),
+            target: &"n2:backup/a".parse().unwrap(),
+            time: Duration::from_secs(2),
+        };
+        run.outcome()
+    }
+
+    #[test]
+    fn a_rehearsal_shows_every_step_with_its_size_and_that_nothing_was_changed() {
+        let datasets = vec![
+            dataset("a", incremental(), 0),
+            dataset("a/new", Step::Full, 0),
+            dataset("a/old", Step::UpToDate, 7),
+        ];
+        let outcome = outcome(&job(true), datasets);
+        assert_eq!(
+            outcome.human,
+            "would take @s-2 of tank/a and of all datasets below\n\
+             would send tank/a@s-2 to backup/a: incremental from @s-1, about 2.00 MiB\n\
+             would send tank/a/new@s-2 to backup/a/new: full, about 2.00 MiB\n\
+             backup/a/old@s-2 is up to date with tank/a/old@s-2\n\
+             dry run: nothing was changed; 2 streams, about 4.00 MiB in all\n"
+        );
+        assert_eq!(outcome.json["dry_run"], true);
+        assert!(outcome.json["datasets"][0]["guid"].is_null());
+    }
+
+    #[test]
+    fn a_run_shows_snapshot_guid_base_bytes_and_rate() {
+        let mut sent = dataset("a", incremental(), u64::MAX);
+        sent.moved.raw_bytes = 4 << 20;
+        sent.moved.wire_bytes = 1 << 20;
+        let outcome = outcome(&job(false), vec![sent]);
+        assert_eq!(
+            outcome.human,
+            "tank/a@s-2 -> backup/a: incremental from @s-1, guid 18446744073709551615, 4.00 MiB\n\
+             tank/a to n2:backup/a: 1 dataset, 4.00 MiB (1.00 MiB on the wire) in 2.0 s, \
+             2.00 MiB/s\n"
+        );
+        let dataset = &outcome.json["datasets"][0];
+        assert_eq!(dataset["guid"], "18446744073709551615");
+        assert_eq!(dataset["step"], "incremental");
+        assert_eq!(dataset["base"], "@s-1");
+        assert_eq!(outcome.json["target"], "n2:backup/a");
+    }
+}
