@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
 use super::error::{PeerCause, PeerError};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
@@ -14,7 +16,7 @@ use crate::zfs::{Dataset, NewBookmark, Scope, SendRequest};
 /// A helper, in this process or on another machine, greeted and ready.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its name in messages.
+    /// Its name in messages: its host, or this node's name.
     pub name: String,
     /// What it says about itself.
     pub about: About,
@@ -22,6 +24,13 @@ pub struct Peer {
     pub(crate) writer: WireWriter,
     requests: u64,
     transfers: u64,
+    heartbeat: AbortHandle,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
 }
 
 impl Peer {
@@ -39,7 +48,7 @@ impl Peer {
         let (reader, writer, hello) = wire::handshake(link, about, patience)
             .await
             .map_err(|error| PeerError::new(name, error))?;
-        tokio::spawn(writer.beat());
+        let heartbeat = tokio::spawn(writer.beat()).abort_handle();
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,
@@ -47,6 +56,7 @@ impl Peer {
             writer,
             requests: 0,
             transfers: 0,
+            heartbeat,
         })
     }
 

@@ -8,7 +8,7 @@ use crate::protocol::message::Failure;
 #[derive(Debug, thiserror::Error)]
 #[error("{peer}: {cause}")]
 pub struct PeerError {
-    /// The peer's name: host, or "this machine".
+    /// The peer's name: its host, or this node's name.
     pub peer: String,
     /// Why.
     #[source]

@@ -66,7 +66,7 @@ pub struct Hello {
 pub enum HelloError {
     /// Not a hello. Often text that a login script prints.
     #[error(
-        "the other side did not answer as a zferry helper; it sent {0} \
+        "the other side is not zferry; it sent {0} \
          (login scripts there must not print anything for non-interactive sessions)"
     )]
     NotAHelper(String),

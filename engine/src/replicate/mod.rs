@@ -21,6 +21,8 @@ mod estimate;
 mod job;
 mod prune;
 mod run;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use error::ReplicateError;

@@ -87,6 +87,7 @@ pub async fn replicate(
         estimates: Vec::new(),
     };
     if job.rehearsal {
+        transfers.tell_skipped(&plan);
         transfers.estimate(&source_tree, &plan).await?;
         return Ok(transfers.rehearsed(plan));
     }
