@@ -31,6 +31,14 @@ impl<'a> Dataset<'a> {
         format!("{}:{}", self.host.role(), self.name)
     }
 
+    /// Runs a command on its guest that has to succeed.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.host.sh(script)
+    }
+
     /// Full name of a snapshot of it.
     pub fn at(&self, snapshot: &str) -> String {
         format!("{}@{snapshot}", self.name)

@@ -11,6 +11,7 @@ pub mod cases;
 pub mod contents;
 pub mod data;
 pub mod dataset;
+pub mod demo;
 pub mod guest;
 pub mod host;
 pub mod image;

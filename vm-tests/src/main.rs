@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 use vm_tests::bench::{self, Method};
 use vm_tests::cache::Cache;
 use vm_tests::cases::{self, Needs};
+use vm_tests::demo;
 use vm_tests::guest::Role;
 use vm_tests::host::Leftovers;
 use vm_tests::lab::{self, GuestArgs};
@@ -36,6 +37,8 @@ enum Task {
         #[arg(long)]
         keep: bool,
     },
+    /// Plays zferry's main job for a person to watch
+    Demo,
     /// Lists the cases
     List,
     /// Builds the images and nothing else
@@ -124,6 +127,9 @@ fn work(args: &Args) -> Result<ExitCode> {
             lab::with_pair(&args.guests, needs, Leftovers::Remove, |pair| {
                 bench::run(pair, methods, usize::from(*rounds))
             })?;
+        }
+        Task::Demo => {
+            lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, demo::run)?;
         }
         Task::Shell {
             run,

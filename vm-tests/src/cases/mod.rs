@@ -5,7 +5,11 @@
 //! one, write a `fn(&Pair) -> Result<()>` in a module here and list it in that
 //! module's `CASES`.
 
+mod faults;
 mod harness;
+mod refusals;
+mod replicate;
+mod sync;
 
 use anyhow::Result;
 
@@ -45,7 +49,14 @@ use cases;
 
 /// Every case there is, in the order that they run.
 pub fn all() -> Vec<Case> {
-    [harness::CASES].concat()
+    [
+        harness::CASES,
+        replicate::CASES,
+        refusals::CASES,
+        faults::CASES,
+        sync::CASES,
+    ]
+    .concat()
 }
 
 #[cfg(test)]

@@ -1,0 +1,260 @@
+//! The command line: what may be written, and the help that says so.
+//!
+//! First step of every run. Values are checked while they are parsed, so that
+//! what a command gets is well-formed; clap ends with code 2 otherwise. What
+//! options mean together is checked by the commands.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use engine::name::{DatasetName, ShortName};
+use engine::stream::compress::Compression;
+use engine::sync::config::{NodeName, ServiceName};
+
+use crate::endpoint::Endpoint;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; status: up               5  try again later (network, busy, locked)
+  1  failed, an operator is needed  6  refused (key, host key, policy)
+  2  mistake in usage or config     7  no usable ZFS
+  3  status: warn                   8  the peer speaks another protocol
+  4  broken chain, conflict         9  status: undef
+  70 a defect in zferry             128+N  stopped by signal N";
+
+/// Replicates ZFS datasets, one command at a time or as services.
+#[derive(Debug, Parser)]
+#[command(
+    name = "zferry",
+    version,
+    arg_required_else_help = true,
+    after_help = EXIT_CODES,
+    max_term_width = 100
+)]
+pub struct Args {
+    /// Options of all commands.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of all commands.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Folder of the services' configuration files (NAME.conf)
+    #[arg(long, global = true, value_name = "DIR", default_value = "/etc/zferry")]
+    pub config: PathBuf,
+    /// Folder of locks and of the services' states
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        default_value = "/var/lib/zferry"
+    )]
+    pub state: PathBuf,
+    /// Name of this machine, as configuration files spell it [default: the host name]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub node: Option<NodeName>,
+    /// Write JSON Lines: events, and as the last line the result or error
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Say more; twice: everything
+    #[arg(short, long, global = true, action = ArgAction::Count, conflicts_with = "quiet")]
+    pub verbose: u8,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Replicate(Replicate),
+    Sync(Sync),
+    Status(Status),
+    Helper(Helper),
+}
+
+/// Replicate one dataset, or a tree, to exactly the named target
+///
+/// Takes a snapshot of SRC (or uses the one given by --snapshot) and sends it
+/// to DST: incrementally if DST has an earlier snapshot of it, in full if DST
+/// does not exist. Snapshots are matched by guid, not by name. Nothing on the
+/// target is ever overwritten or rolled back: if it cannot be reached by
+/// sending a stream, the command says why and changes nothing.
+///
+/// SRC and DST are [[user@]host[:port]:]dataset. A `:` before the first `/`
+/// makes a side remote; it is reached over SSH and needs zferry installed. One
+/// of the two sides has to be this machine. An empty host (`:tank:x/a`) means
+/// this machine, for pools with a colon in their name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  zferry replicate tank/data backup/data
+  zferry replicate -r tank/vm root@backup.example.org:pool/vm
+  zferry replicate -n backup.example.org:2222:tank/vm tank/restored
+  zferry replicate --snapshot monthly --raw tank/secret [2001:db8::7]:pool/secret")]
+pub struct Replicate {
+    /// Replicate this existing snapshot (`name` or `@name`) instead of a new one
+    #[arg(long, value_name = "NAME", value_parser = short_name)]
+    pub snapshot: Option<ShortName>,
+    /// With all datasets below
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Send encrypted blocks as they are: the target needs no key
+    #[arg(short = 'w', long)]
+    pub raw: bool,
+    /// Change nothing; show what would be sent, with estimated sizes
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// The dataset to replicate
+    #[arg(value_name = "SRC")]
+    pub source: Endpoint,
+    /// What it becomes
+    #[arg(value_name = "DST")]
+    pub target: Endpoint,
+    #[command(flatten)]
+    pub transfer: Transfer,
+}
+
+/// Synchronize a configured service to its other nodes
+///
+/// Sends what changed since the last run to every target of the service, and
+/// records the state for `zferry status`. The failure of one target does not
+/// keep the others from their data.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  zferry sync update web
+  zferry sync full --identity /root/.ssh/zferry web")]
+pub struct Sync {
+    /// Which targets, and how
+    #[arg(value_enum)]
+    pub action: SyncAction,
+    /// The service: the name of its configuration file without `.conf`
+    pub service: ServiceName,
+    #[command(flatten)]
+    pub transfer: Transfer,
+}
+
+/// What `sync` does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SyncAction {
+    /// Everything again, to targets where nothing is
+    Full,
+    /// To all targets: full the first time, then incrementally
+    Update,
+    /// The same, for resources that do not target drpnodes
+    Nodes,
+}
+
+/// Show whether the copies of services are up to date
+///
+/// Reads configuration and recorded states on this machine; connects nowhere.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  zferry status
+  zferry status web --json")]
+pub struct Status {
+    /// The service [default: all that are configured]
+    pub service: Option<ServiceName>,
+}
+
+/// The far side of a replication, started over SSH; not for a terminal
+///
+/// Answers requests on standard input and output until the input ends.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example, in ~/.ssh/authorized_keys on the machine that is to receive:
+  restrict,command=\"zferry helper --allow pool/backup\" ssh-ed25519 AAAA… zferry")]
+pub struct Helper {
+    /// Serve only this dataset and what lies below it (repeatable) [default: all]
+    #[arg(long, value_name = "DATASET")]
+    pub allow: Vec<DatasetName>,
+    /// How long to wait for the greeting of the other side
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub connect_timeout: Duration,
+}
+
+/// How data gets to another machine.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Transfer {
+    /// Private key file to offer, before those of the agent (repeatable)
+    /// [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// The file of trusted host keys
+    /// [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// What to start on the other machine [default: zferry helper]
+    #[arg(long, value_name = "COMMAND")]
+    pub remote_command: Option<String>,
+    /// How long to wait for a connection, and then for the helper's greeting
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub connect_timeout: Duration,
+    /// Do not compress on the way
+    #[arg(long)]
+    pub no_compression: bool,
+}
+
+impl Transfer {
+    /// Compression on the way.
+    pub fn compression(&self) -> Compression {
+        if self.no_compression {
+            Compression::Off
+        } else {
+            Compression::Adaptive
+        }
+    }
+}
+
+/// Longest time that can be waited for a connection, in seconds: a day.
+const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse() {
+        Ok(seconds @ 1..=TIMEOUT_SECONDS_MAX) => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!(
+            "a whole number from 1 to {TIMEOUT_SECONDS_MAX} is due"
+        )),
+    }
+}
+
+fn short_name(text: &str) -> Result<ShortName, engine::name::NameError> {
+    ShortName::parse(text.strip_prefix('@').unwrap_or(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_snapshot_may_be_written_with_or_without_its_at() {
+        assert_eq!(short_name("@daily"), short_name("daily"));
+        for text in ["", "@", "@@x", "tank/a@x"] {
+            assert!(short_name(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_limit_of_no_time_or_of_ages_is_refused() {
+        for text in ["0", "-1", "x", "86401", "18446744073709551616"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+        assert_eq!(seconds("1"), Ok(Duration::from_secs(1)));
+    }
+}

@@ -1,0 +1,65 @@
+//! `zferry helper`: the far side, on standard input and output.
+//!
+//! Started by `sshd`, driven by the zferry on the other machine. Standard
+//! output belongs to the conversation: nothing of this command is ever shown
+//! there. It ends when its input ends.
+
+use std::io::IsTerminal;
+use std::sync::Arc;
+
+use engine::error::Family;
+use engine::helper::{self, Authorization, serve};
+use engine::sync::state::StateStore;
+use engine::transport::stdio;
+use engine::zfs::kernel::Kernel;
+use engine::zfs::{Absent, Zfs};
+
+use super::Context;
+use crate::args::Helper;
+use crate::environment;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Outcome;
+
+/// Runs the command.
+pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
+    if std::io::stdin().is_terminal() {
+        let message = "this is the far side of zferry; it talks to another zferry, not to people";
+        return Err(Failure::new(Family::Usage, message).remedy(
+            "on the other machine, for instance: zferry replicate tank/data this-host:tank/backup",
+        ));
+    }
+    // A machine without ZFS still greets, so that the other side can say which
+    // of the two lacks what.
+    let zfs = tokio::task::spawn_blocking(Kernel::open)
+        .await
+        .expect("opening the libraries does not panic")
+        .unwrap_or_else(|missing| Arc::new(Absent(missing)) as Arc<dyn Zfs>);
+    let authorization = if args.allow.is_empty() {
+        Authorization::everything()
+    } else {
+        Authorization::only(args.allow)
+    };
+    let helper = helper::Helper {
+        zfs,
+        authorization,
+        states: Some(Arc::new(StateStore::new(&context.global.state))),
+        about: environment::about(&context.node_text()),
+        patience: args.connect_timeout,
+    };
+    let (link, output) = stdio::link().map_err(|error| Failure::of(Family::Failed, &error))?;
+    let served = Box::pin(serve(link, helper)).await;
+    // Everything of the conversation is dropped by now; what it said last is
+    // still on its way out.
+    let written = tokio::task::spawn_blocking(|| output.finish())
+        .await
+        .expect("waiting for a thread does not panic");
+    served.map_err(|error| Failure::of(error.family(), &error))?;
+    written.map_err(|error| Failure::of(Family::Transient, &error))?;
+    Ok(Outcome {
+        exit: Exit::Done,
+        human: String::new(),
+        json: serde_json::Value::Null,
+        failures: Vec::new(),
+    })
+}

@@ -1,0 +1,247 @@
+//! `zferry replicate`: one dataset or tree to exactly one place.
+//!
+//! Endpoints → job → lock of the pair → conversations → engine → report.
+
+mod report;
+
+use std::time::{Duration, Instant};
+
+use engine::error::Family;
+use engine::name::ShortName;
+use engine::peer::Peer;
+use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
+use engine::sync::moment::UtcSeconds;
+use engine::zfs::{Scope, SendMode};
+
+use super::Context;
+use crate::args::Replicate;
+use crate::connect::{Connect, ConnectTrouble};
+use crate::endpoint::Endpoint;
+use crate::environment;
+use crate::failure::Failure;
+use crate::lock::{Lock, Subject};
+use crate::output::{Outcome, Verbosity};
+use report::Run;
+
+/// How much of the pair's hash is in the names of its snapshots, in hex
+/// digits: enough to tell the pairs of one machine apart, and a name that can
+/// still be read.
+const SERIES_HEX_DIGITS: usize = 8;
+
+/// How much of it is in the name of its lock, where a collision would make two
+/// pairs wait for each other.
+const LOCK_HEX_DIGITS: usize = 32;
+
+/// How often the clock is looked at while it has to move on by a second.
+const SECOND_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Source and target: what names of snapshots and locks are derived from.
+struct Pair {
+    /// For people.
+    shown: String,
+    /// blake3 of both identities, in hex digits.
+    hash: String,
+}
+
+impl Pair {
+    fn new(args: &Replicate, node: &str) -> Self {
+        let identity = format!(
+            "{}\0{}",
+            args.source.identity(node),
+            args.target.identity(node)
+        );
+        Self {
+            shown: format!("{} to {}", args.source, args.target),
+            hash: blake3::hash(identity.as_bytes()).to_hex().to_string(),
+        }
+    }
+
+    /// Beginning of the names of all snapshots of this pair, and of no others.
+    fn series(&self) -> String {
+        format!("zferry-{}-", &self.hash[..SERIES_HEX_DIGITS])
+    }
+
+    fn lock_file(&self) -> String {
+        format!("replicate-{}", &self.hash[..LOCK_HEX_DIGITS])
+    }
+}
+
+/// Runs the command.
+pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure> {
+    if args.source.host.is_some() && args.target.host.is_some() {
+        let message = format!(
+            "{} and {} are both on other machines; one of the two has to be on this one",
+            args.source, args.target
+        );
+        return Err(
+            Failure::new(Family::Usage, message).remedy("run zferry on one of the two machines")
+        );
+    }
+    let node = context.node_text();
+    let pair = Pair::new(&args, &node);
+    let mut job = job(&args, &pair);
+    job.check()?;
+    // What changes nothing needs no lock, and no folder for it.
+    let _lock = if args.dry_run {
+        None
+    } else {
+        let mut lock = Lock::take(Subject {
+            state: &context.global.state,
+            file: &pair.lock_file(),
+            what: &pair.shown,
+        })?;
+        job.snapshot = choose(&args, &pair, unused_second(&mut lock).await?);
+        Some(lock)
+    };
+    let observer = context.console.observer(Verbosity::Steps);
+    let connect = Connect {
+        about: environment::about(&node),
+        transfer: args.transfer.clone(),
+        states: None,
+        observer: &*observer,
+    };
+    // Whoever is far away first: that is what takes long, and may fail.
+    let (mut source, mut target) = if args.target.host.is_some() {
+        let target = peer(&connect, &args.target).await?;
+        (peer(&connect, &args.source).await?, target)
+    } else {
+        let source = peer(&connect, &args.source).await?;
+        (source, peer(&connect, &args.target).await?)
+    };
+    let begun = Instant::now();
+    let report = Box::pin(replicate(&job, &mut source, &mut target, &*observer)).await?;
+    let run = Run {
+        job: &job,
+        report: &report,
+        source: &args.source,
+        target: &args.target,
+        time: begun.elapsed(),
+    };
+    Ok(run.outcome())
+}
+
+fn job(args: &Replicate, pair: &Pair) -> Job {
+    let remote = args.source.host.is_some() || args.target.host.is_some();
+    Job {
+        source: args.source.dataset.clone(),
+        target: args.target.dataset.clone(),
+        snapshot: choose(args, pair, environment::now()),
+        scope: if args.recursive {
+            Scope::Recursive
+        } else {
+            Scope::One
+        },
+        mode: if args.raw {
+            SendMode::Raw
+        } else {
+            SendMode::Plain
+        },
+        placement: if remote {
+            Placement::TwoMachines
+        } else {
+            Placement::OneMachine
+        },
+        compression: args.transfer.compression(),
+        rehearsal: args.dry_run,
+    }
+}
+
+fn choose(args: &Replicate, pair: &Pair, now: UtcSeconds) -> SnapshotChoice {
+    if let Some(short) = &args.snapshot {
+        return SnapshotChoice::Existing(short.clone());
+    }
+    let series = pair.series();
+    // 2026-11-22T21:10:29Z, without what is only there for the eye.
+    let time = now.to_string().replace(['-', ':'], "");
+    SnapshotChoice::Take {
+        short: ShortName::parse(&format!("{series}{time}"))
+            .expect("hex digits, a time, and letters that a name may have"),
+        series,
+    }
+}
+
+/// The time, in a second that no earlier run of this pair used: the names of
+/// its snapshots have no finer time.
+async fn unused_second(lock: &mut Lock) -> Result<UtcSeconds, Failure> {
+    let last = lock.remembered();
+    let mut now = environment::now();
+    while last == Some(now.to_string()) {
+        tokio::time::sleep(SECOND_LOOK_INTERVAL).await;
+        now = environment::now();
+    }
+    lock.remember(&now.to_string())?;
+    Ok(now)
+}
+
+async fn peer(connect: &Connect<'_>, endpoint: &Endpoint) -> Result<Peer, ConnectTrouble> {
+    match &endpoint.host {
+        None => connect.local().await,
+        Some(host) => connect.remote(host).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn args(words: &[&str]) -> Replicate {
+        let words = ["zferry", "replicate"].iter().chain(words);
+        match Args::try_parse_from(words).unwrap().command {
+            Command::Replicate(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn pair(words: &[&str]) -> Pair {
+        Pair::new(&args(words), "here")
+    }
+
+    #[test]
+    fn a_snapshot_is_named_after_its_pair_and_the_time_in_utc() {
+        let words = ["tank/a", "backup:tank/b"];
+        let pair = pair(&words);
+        let choice = choose(&args(&words), &pair, UtcSeconds(1_795_381_829));
+        let SnapshotChoice::Take { short, series } = choice else {
+            panic!("{choice:?}")
+        };
+        assert_eq!(series.len(), "zferry-01234567-".len());
+        assert_eq!(short.to_string(), format!("{series}20261122T211029Z"));
+    }
+
+    #[test]
+    fn the_series_of_a_pair_does_not_depend_on_the_account_or_on_options() {
+        let plain = pair(&["tank/a", "backup:tank/b"]).series();
+        assert_eq!(
+            pair(&["-r", "tank/a", "root@BACKUP:22:tank/b"]).series(),
+            plain
+        );
+        assert_ne!(pair(&["tank/b", "backup:tank/a"]).series(), plain);
+        assert_ne!(pair(&["tank/a", "backup:2222:tank/b"]).series(), plain);
+    }
+
+    #[test]
+    fn two_machines_that_fetch_the_same_dataset_have_series_of_their_own() {
+        let args = args(&["source:tank/a", "tank/a"]);
+        assert_ne!(
+            Pair::new(&args, "n1").series(),
+            Pair::new(&args, "n2").series()
+        );
+    }
+
+    #[tokio::test]
+    async fn no_second_is_used_twice_by_one_pair() {
+        let dir = tempfile::tempdir().unwrap();
+        let subject = Subject {
+            state: dir.path(),
+            file: "pair",
+            what: "a test",
+        };
+        let mut lock = Lock::take(subject).unwrap();
+        let first = unused_second(&mut lock).await.unwrap();
+        let second = unused_second(&mut lock).await.unwrap();
+        assert!(second > first);
+    }
+}

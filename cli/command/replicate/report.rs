@@ -1,0 +1,251 @@
+//! What a replication did, or would do.
+
+use std::time::Duration;
+
+use engine::plan::Step;
+use engine::replicate::{DatasetReport, Job, Report, SnapshotChoice};
+use engine::zfs::{Base, Scope};
+use indicatif::HumanBytes;
+use serde_json::{Value, json};
+
+use crate::endpoint::Endpoint;
+use crate::exit::Exit;
+use crate::output::{Outcome, human};
+
+/// A run that ended well.
+pub(super) struct Run<'a> {
+    pub job: &'a Job,
+    pub report: &'a Report,
+    pub source: &'a Endpoint,
+    pub target: &'a Endpoint,
+    /// From the first listing to the end.
+    pub time: Duration,
+}
+
+impl Run<'_> {
+    pub(super) fn outcome(&self) -> Outcome {
+        Outcome {
+            exit: Exit::Done,
+            human: if self.job.rehearsal {
+                self.rehearsed()
+            } else {
+                self.done()
+            },
+            json: self.json(),
+            failures: Vec::new(),
+        }
+    }
+
+    fn rehearsed(&self) -> String {
+        let mut text = String::new();
+        if let SnapshotChoice::Take { short, .. } = &self.job.snapshot {
+            let below = match self.job.scope {
+                Scope::One => "",
+                Scope::Recursive => " and of all datasets below",
+            };
+            text += &format!("would take @{short} of {}{below}\n", self.source);
+        }
+        let mut bytes = 0_u64;
+        let mut streams = 0;
+        for dataset in &self.report.datasets {
+            let DatasetReport {
+                snapshot, target, ..
+            } = dataset;
+            if dataset.step == Step::UpToDate {
+                text += &format!("{target} is up to date with {snapshot}\n");
+                continue;
+            }
+            streams += 1;
+            bytes += dataset.estimated_bytes;
+            text += &format!(
+                "would send {snapshot} to {}: {}, about {}\n",
+                target.dataset,
+                how(&dataset.step),
+                HumanBytes(dataset.estimated_bytes)
+            );
+        }
+        text += &format!(
+            "dry run: nothing was changed; {}, about {} in all\n",
+            counted(streams, "stream"),
+            HumanBytes(bytes)
+        );
+        text
+    }
+
+    fn done(&self) -> String {
+        let mut text = String::new();
+        let (mut raw_bytes, mut wire_bytes) = (0, 0);
+        for dataset in &self.report.datasets {
+            raw_bytes += dataset.moved.raw_bytes;
+            wire_bytes += dataset.moved.wire_bytes;
+            text += &format!(
+                "{} -> {}: {}, guid {}",
+                dataset.snapshot,
+                dataset.target.dataset,
+                how(&dataset.step),
+                dataset.guid
+            );
+            if dataset.step != Step::UpToDate {
+                text += &format!(", {}", HumanBytes(dataset.moved.raw_bytes));
+            }
+            text += "\n";
+        }
+        text += &format!(
+            "{} to {}: {}, {}\n",
+            self.source,
+            self.target,
+            counted(self.report.datasets.len(), "dataset"),
+            human::amount(raw_bytes, wire_bytes, self.time)
+        );
+        text
+    }
+
+    fn json(&self) -> Value {
+        let datasets: Vec<Value> = self.report.datasets.iter().map(dataset_value).collect();
+        json!({
+            "source": self.source.to_string(),
+            "target": self.target.to_string(),
+            "dry_run": self.job.rehearsal,
+            "milliseconds": u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX),
+            "datasets": datasets,
+        })
+    }
+}
+
+fn dataset_value(dataset: &DatasetReport) -> Value {
+    let (step, base) = match &dataset.step {
+        Step::UpToDate => ("up_to_date", None),
+        Step::Full => ("full", None),
+        Step::Incremental { base, .. } => ("incremental", Some(base_text(base))),
+    };
+    json!({
+        "snapshot": dataset.snapshot.to_string(),
+        "target": dataset.target.to_string(),
+        // Zero stands for a snapshot that nobody has taken.
+        "guid": (dataset.guid.0 != 0).then(|| dataset.guid.to_string()),
+        "step": step,
+        "base": base,
+        "estimated_bytes": dataset.estimated_bytes,
+        "raw_bytes": dataset.moved.raw_bytes,
+        "wire_bytes": dataset.moved.wire_bytes,
+    })
+}
+
+fn how(step: &Step) -> String {
+    match step {
+        Step::UpToDate => "up to date".to_owned(),
+        Step::Full => "full".to_owned(),
+        Step::Incremental { base, .. } => format!("incremental from {}", base_text(base)),
+    }
+}
+
+fn base_text(base: &Base) -> String {
+    match base {
+        Base::Snapshot(name) => format!("@{}", name.short),
+        Base::Bookmark(short) => format!("#{short}"),
+    }
+}
+
+fn counted(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::name::{DatasetName, Guid, ShortName, SnapshotName};
+    use engine::replicate::{Moved, Placement};
+    use engine::stream::compress::Compression;
+    use engine::zfs::SendMode;
+
+    use super::*;
+
+    fn snapshot(text: &str) -> SnapshotName {
+        SnapshotName::parse(text).unwrap()
+    }
+
+    fn job(rehearsal: bool) -> Job {
+        Job {
+            source: DatasetName::parse("tank/a").unwrap(),
+            target: DatasetName::parse("backup/a").unwrap(),
+            snapshot: SnapshotChoice::Take {
+                short: ShortName::parse("s-2").unwrap(),
+                series: "s-".to_owned(),
+            },
+            scope: Scope::Recursive,
+            mode: SendMode::Plain,
+            placement: Placement::TwoMachines,
+            compression: Compression::Adaptive,
+            rehearsal,
+        }
+    }
+
+    fn dataset(path: &str, step: Step, guid: u64) -> DatasetReport {
+        DatasetReport {
+            snapshot: snapshot(&format!("tank/{path}@s-2")),
+            target: snapshot(&format!("backup/{path}@s-2")),
+            guid: Guid(guid),
+            creation_seconds: 0,
+            step,
+            estimated_bytes: 2 << 20,
+            moved: Moved::default(),
+        }
+    }
+
+    fn incremental() -> Step {
+        Step::Incremental {
+            base: Base::Snapshot(snapshot("tank/a@s-1")),
+            guid: Guid(1),
+        }
+    }
+
+    fn outcome(job: &Job, datasets: Vec<DatasetReport>) -> Outcome {
+        let run = Run {
+            job,
+            report: &Report { datasets },
+            source: &"tank/a".parse().unwrap(),
+            target: &"n2:backup/a".parse().unwrap(),
+            time: Duration::from_secs(2),
+        };
+        run.outcome()
+    }
+
+    #[test]
+    fn a_rehearsal_shows_every_step_with_its_size_and_that_nothing_was_changed() {
+        let datasets = vec![
+            dataset("a", incremental(), 0),
+            dataset("a/new", Step::Full, 0),
+            dataset("a/old", Step::UpToDate, 7),
+        ];
+        let outcome = outcome(&job(true), datasets);
+        assert_eq!(
+            outcome.human,
+            "would take @s-2 of tank/a and of all datasets below\n\
+             would send tank/a@s-2 to backup/a: incremental from @s-1, about 2.00 MiB\n\
+             would send tank/a/new@s-2 to backup/a/new: full, about 2.00 MiB\n\
+             backup/a/old@s-2 is up to date with tank/a/old@s-2\n\
+             dry run: nothing was changed; 2 streams, about 4.00 MiB in all\n"
+        );
+        assert_eq!(outcome.json["dry_run"], true);
+        assert!(outcome.json["datasets"][0]["guid"].is_null());
+    }
+
+    #[test]
+    fn a_run_shows_snapshot_guid_base_bytes_and_rate() {
+        let mut sent = dataset("a", incremental(), u64::MAX);
+        sent.moved.raw_bytes = 4 << 20;
+        sent.moved.wire_bytes = 1 << 20;
+        let outcome = outcome(&job(false), vec![sent]);
+        assert_eq!(
+            outcome.human,
+            "tank/a@s-2 -> backup/a: incremental from @s-1, guid 18446744073709551615, 4.00 MiB\n\
+             tank/a to n2:backup/a: 1 dataset, 4.00 MiB (1.00 MiB on the wire) in 2.0 s, \
+             2.00 MiB/s\n"
+        );
+        let dataset = &outcome.json["datasets"][0];
+        assert_eq!(dataset["guid"], "18446744073709551615");
+        assert_eq!(dataset["step"], "incremental");
+        assert_eq!(dataset["base"], "@s-1");
+        assert_eq!(outcome.json["target"], "n2:backup/a");
+    }
+}

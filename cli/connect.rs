@@ -1,0 +1,349 @@
+//! Conversations with helpers: one in this process for datasets of this
+//! machine, others at the end of SSH sessions.
+//!
+//! Between the command line and the engine: which keys, which host, which
+//! remote command. What is found customary (the user's keys and known hosts)
+//! is decided here and nowhere else.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use engine::error::{Family, RetryClass};
+use engine::event::{Event, Observer};
+use engine::helper::{self, Authorization, StateKeeper};
+use engine::peer::wire::WireError;
+use engine::peer::{Peer, PeerCause, PeerError};
+use engine::protocol::hello::About;
+use engine::sync::config::{Connection, Target};
+use engine::sync::run::{ConnectFault, Connector, Reaching};
+use engine::transport::ssh::{self, ConnectError, Identity, SSH_PORT, SshEndpoint, SshOptions};
+use engine::transport::{LinkError, local};
+use engine::zfs::ZfsError;
+use engine::zfs::kernel::Kernel;
+
+use crate::args::Transfer;
+use crate::endpoint::Host;
+use crate::environment;
+use crate::failure::Failure;
+
+/// What is started on another machine unless somebody says otherwise.
+const REMOTE_COMMAND: &str = "zferry helper";
+
+/// The keys that OpenSSH tries too, in `~/.ssh`; best first.
+const CUSTOMARY_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
+
+/// The host keys that the administrator of this machine trusts.
+const SYSTEM_KNOWN_HOSTS: &str = "/etc/ssh/ssh_known_hosts";
+
+/// Opens conversations.
+pub struct Connect<'a> {
+    /// What this side says about itself.
+    pub about: About,
+    /// What the command line says about connections.
+    pub transfer: Transfer,
+    /// Where the helper of this machine keeps states, if it is asked to.
+    pub states: Option<Arc<dyn StateKeeper>>,
+    /// Is told who answered.
+    pub observer: &'a dyn Observer,
+}
+
+/// How to reach one machine, everything decided.
+struct Route {
+    /// Its name in messages.
+    name: String,
+    endpoint: SshEndpoint,
+    options: SshOptions,
+    command: String,
+}
+
+/// Why there is no conversation.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectTrouble {
+    /// ZFS of this machine cannot be used.
+    #[error("this machine: {0}")]
+    NoZfs(ZfsError),
+    /// Nobody says who logs in.
+    #[error("the account on {host} is not known: neither LOGNAME nor USER is set")]
+    NoUser { host: String },
+    /// SSH does not get there.
+    #[error("{}", headline(.0))]
+    Ssh(Box<ConnectError>),
+    /// There is no helper, or not one for us.
+    #[error("{error}")]
+    Greeting {
+        error: PeerError,
+        /// What should have been started.
+        command: String,
+    },
+}
+
+impl ConnectTrouble {
+    fn ssh(error: ConnectError) -> Self {
+        Self::Ssh(Box::new(error))
+    }
+
+    /// The exit-code family.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::NoZfs(error) => error.family(),
+            Self::NoUser { .. } => Family::Usage,
+            Self::Ssh(error) => ssh_family(error),
+            Self::Greeting { error, .. } => error.family(),
+        }
+    }
+
+    /// What to do next.
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::NoZfs(_) => Vec::new(),
+            Self::NoUser { host } => vec![format!("write USER@{host}")],
+            Self::Ssh(error) => match &**error {
+                ConnectError::UnknownHostKey(key) => vec![
+                    format!(
+                        "compare the fingerprint with what this shows on the host itself: {}",
+                        key.compare_command()
+                    ),
+                    format!(
+                        "and if they are the same, make the key known: {}",
+                        key.command()
+                    ),
+                ],
+                ConnectError::AuthenticationFailed { .. } => vec![
+                    "add the public half of a key to ~/.ssh/authorized_keys of that account, or \
+                     name another key with --identity"
+                        .to_owned(),
+                ],
+                _ if error.class() == RetryClass::Transient => {
+                    vec!["run the same command again when the host can be reached".to_owned()]
+                }
+                _ => Vec::new(),
+            },
+            Self::Greeting { error, command } => match &*error.cause {
+                PeerCause::Wire(WireError::Link(LinkError::HelperNotFound { .. })) => {
+                    vec![format!(
+                        "install zferry on {}, or name it with --remote-command '/path/to/zferry \
+                         helper' (remote_command in a service's configuration)",
+                        error.peer
+                    )]
+                }
+                PeerCause::Wire(
+                    WireError::Link(LinkError::RemoteFailed { .. })
+                    | WireError::Closed
+                    | WireError::Hello(_),
+                ) => vec![format!("see what it does on {}: {command}", error.peer)],
+                _ => Vec::new(),
+            },
+        }
+    }
+}
+
+impl From<ConnectTrouble> for Failure {
+    fn from(trouble: ConnectTrouble) -> Self {
+        let source: &dyn std::error::Error = match &trouble {
+            ConnectTrouble::NoZfs(error) => error,
+            ConnectTrouble::NoUser { .. } => &trouble,
+            ConnectTrouble::Ssh(error) => &**error,
+            ConnectTrouble::Greeting { error, .. } => error,
+        };
+        Self {
+            message: trouble.to_string(),
+            remedies: trouble.remedies(),
+            ..Self::of(trouble.family(), source)
+        }
+    }
+}
+
+impl From<ConnectTrouble> for ConnectFault {
+    fn from(trouble: ConnectTrouble) -> Self {
+        let remedies = trouble.remedies();
+        Self {
+            family: trouble.family(),
+            remedy: (!remedies.is_empty()).then(|| remedies.join("; ")),
+            source: Box::new(trouble),
+        }
+    }
+}
+
+/// What happened, without the ways out that [`ConnectTrouble::remedies`] has.
+fn headline(error: &ConnectError) -> String {
+    let ConnectError::UnknownHostKey(key) = error else {
+        return error.to_string();
+    };
+    let mut text = format!(
+        "the {} host key of {} is not known: {}",
+        key.key_type, key.host, key.fingerprint
+    );
+    if let Some(other) = key.others.first() {
+        text +=
+            &format!("; beware: this host is known by another key ({other}), which it did not use");
+    }
+    text
+}
+
+fn ssh_family(error: &ConnectError) -> Family {
+    match error {
+        ConnectError::InvalidHost { .. }
+        | ConnectError::InvalidUser { .. }
+        | ConnectError::NoKnownHosts
+        | ConnectError::IdentityMissing { .. } => Family::Usage,
+        ConnectError::UnknownHostKey(_)
+        | ConnectError::ChangedHostKey { .. }
+        | ConnectError::RevokedHostKey { .. }
+        | ConnectError::IdentityUnusable { .. }
+        | ConnectError::IdentityEncrypted { .. }
+        | ConnectError::AuthenticationFailed { .. }
+        | ConnectError::CommandRefused { .. } => Family::Refused,
+        ConnectError::NoCommonAlgorithm { .. } | ConnectError::KnownHostsUnreadable { .. } => {
+            Family::Failed
+        }
+        ConnectError::Resolve { .. }
+        | ConnectError::Refused { .. }
+        | ConnectError::Unreachable { .. }
+        | ConnectError::Timeout { .. }
+        | ConnectError::Lost { .. } => Family::Transient,
+    }
+}
+
+impl Connect<'_> {
+    fn patience(&self) -> Duration {
+        self.transfer.connect_timeout
+    }
+
+    /// The helper of this machine, in this process.
+    pub async fn local(&self) -> Result<Peer, ConnectTrouble> {
+        let zfs = tokio::task::spawn_blocking(Kernel::open)
+            .await
+            .expect("opening the libraries does not panic")
+            .map_err(ConnectTrouble::NoZfs)?;
+        let (near, far) = local::pair();
+        let helper = helper::Helper {
+            zfs,
+            authorization: Authorization::everything(),
+            states: self.states.clone(),
+            about: self.about.clone(),
+            patience: self.patience(),
+        };
+        // How it ends, its driver sees at the other end of the link.
+        tokio::spawn(helper::serve(far, helper));
+        let greeted = Peer::greet(&self.about.node, near, &self.about, self.patience()).await;
+        greeted.map_err(|error| ConnectTrouble::Greeting {
+            error,
+            command: String::new(),
+        })
+    }
+
+    /// The helper of a machine that the command line names.
+    pub async fn remote(&self, host: &Host) -> Result<Peer, ConnectTrouble> {
+        let route = self.route(
+            host.name.clone(),
+            &Connection {
+                address: host.name.clone(),
+                user: host.user.clone(),
+                port: Some(host.port),
+                identity: None,
+                known_hosts: None,
+                remote_command: None,
+            },
+        )?;
+        self.travel(route).await
+    }
+
+    /// Decides what nobody said. What the command line says wins over the
+    /// configuration, and that over what is customary.
+    fn route(&self, name: String, connection: &Connection) -> Result<Route, ConnectTrouble> {
+        let user = match connection.user.clone().or_else(environment::user) {
+            Some(user) => user,
+            None => return Err(ConnectTrouble::NoUser { host: name }),
+        };
+        let port = connection.port.unwrap_or(SSH_PORT);
+        let endpoint = match SshEndpoint::new(&user, &connection.address, port) {
+            Ok(endpoint) => endpoint,
+            Err(error) => return Err(ConnectTrouble::ssh(error)),
+        };
+        let options = SshOptions {
+            identities: self.identities(connection),
+            agent: environment::agent(),
+            known_hosts: self.known_hosts(connection),
+            connect_timeout: self.transfer.connect_timeout,
+            ..SshOptions::default()
+        };
+        let command = self
+            .transfer
+            .remote_command
+            .clone()
+            .or_else(|| connection.remote_command.clone())
+            .unwrap_or_else(|| REMOTE_COMMAND.to_owned());
+        Ok(Route {
+            name,
+            endpoint,
+            options,
+            command,
+        })
+    }
+
+    fn identities(&self, connection: &Connection) -> Vec<Identity> {
+        let named = |path: &PathBuf| Identity::Named(path.clone());
+        if !self.transfer.identity.is_empty() {
+            return self.transfer.identity.iter().map(named).collect();
+        }
+        if let Some(path) = &connection.identity {
+            return vec![named(path)];
+        }
+        let Some(home) = environment::home() else {
+            return Vec::new();
+        };
+        CUSTOMARY_KEYS
+            .map(|name| Identity::Customary(home.join(".ssh").join(name)))
+            .into()
+    }
+
+    fn known_hosts(&self, connection: &Connection) -> Vec<PathBuf> {
+        let named = self.transfer.known_hosts.as_ref();
+        if let Some(path) = named.or(connection.known_hosts.as_ref()) {
+            return vec![path.clone()];
+        }
+        let own = environment::home().map(|home| home.join(".ssh/known_hosts"));
+        let system = PathBuf::from(SYSTEM_KNOWN_HOSTS);
+        own.into_iter().chain([system]).collect()
+    }
+
+    async fn travel(&self, route: Route) -> Result<Peer, ConnectTrouble> {
+        let Route {
+            name,
+            endpoint,
+            options,
+            command,
+        } = route;
+        let link = match ssh::connect(&endpoint, &options, &command).await {
+            Ok(link) => link,
+            Err(error) => return Err(ConnectTrouble::ssh(error)),
+        };
+        let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
+        let peer = greeted.map_err(|error| ConnectTrouble::Greeting { error, command })?;
+        self.observer.event(&Event::Connected {
+            peer: name,
+            program: peer.about.program.clone(),
+            node: peer.about.node.clone(),
+        });
+        Ok(peer)
+    }
+}
+
+impl Connector for Connect<'_> {
+    fn local(&self) -> Reaching<'_> {
+        Box::pin(async { Ok(self.local().await?) })
+    }
+
+    fn reach<'a>(&'a self, target: &'a Target) -> Reaching<'a> {
+        Box::pin(async move {
+            match &target.connection {
+                None => Ok(self.local().await?),
+                Some(connection) => {
+                    let route = self.route(target.node.to_string(), connection)?;
+                    Ok(self.travel(route).await?)
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Lines for people.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use engine::event::{Event, Observer};
+use indicatif::HumanBytes;
+
+use super::progress::Progress;
+use super::{Verbosity, complain};
+use crate::failure::Failure;
+
+/// The engine's events as lines on standard error, and a progress bar.
+pub struct Events {
+    verbosity: Verbosity,
+    steps_from: Verbosity,
+    progress: Mutex<Progress>,
+}
+
+impl Events {
+    /// `steps_from` is the verbosity from which on steps are shown.
+    pub fn new(verbosity: Verbosity, steps_from: Verbosity) -> Self {
+        Self {
+            verbosity,
+            steps_from,
+            progress: Mutex::default(),
+        }
+    }
+}
+
+impl Observer for Events {
+    fn event(&self, event: &Event) {
+        if self.verbosity == Verbosity::Quiet {
+            return;
+        }
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.event(event);
+        let (from, text) = line(event, self.steps_from);
+        if self.verbosity >= from && !text.is_empty() {
+            progress.aside(|| complain(&format!("{text}\n")));
+        }
+    }
+}
+
+/// From which verbosity on the event is shown, and how; an empty text if it is
+/// not.
+fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
+    match event {
+        Event::Connected {
+            peer,
+            program,
+            node,
+        } => (
+            Verbosity::Steps,
+            format!("{peer}: connected to {program} on {node}"),
+        ),
+        Event::Step { peer, command } => (steps_from, format!("{peer}: {command}")),
+        Event::TransferStarted {
+            snapshot,
+            target,
+            estimated_bytes,
+            ..
+        } => (
+            Verbosity::Everything,
+            format!(
+                "{snapshot} -> {target}: about {}",
+                HumanBytes(*estimated_bytes)
+            ),
+        ),
+        Event::TransferDone {
+            snapshot,
+            target,
+            guid,
+            raw_bytes,
+            wire_bytes,
+            milliseconds,
+        } => (
+            Verbosity::Steps,
+            format!(
+                "{snapshot} -> {target}: guid {guid}, {}",
+                amount(
+                    *raw_bytes,
+                    *wire_bytes,
+                    Duration::from_millis(*milliseconds)
+                )
+            ),
+        ),
+        Event::UpToDate { snapshot, target } => (
+            Verbosity::Steps,
+            format!("{target} is up to date with {snapshot}"),
+        ),
+        Event::SkippedWithoutSnapshot { dataset } => (
+            Verbosity::Normal,
+            format!("note: {dataset} has no such snapshot and is left out"),
+        ),
+        Event::OnlyOnTarget { dataset } => (
+            Verbosity::Normal,
+            format!("note: {dataset} exists on the target alone and is left as it is"),
+        ),
+        Event::CloneSentWhole { dataset, origin } => (
+            Verbosity::Normal,
+            format!("note: {dataset} is a clone of {origin} and becomes a dataset of its own"),
+        ),
+        Event::PropertiesRefused { dataset, refused } => {
+            let list: Vec<String> = refused
+                .iter()
+                .map(|refusal| format!("{} ({})", refusal.name, refusal.kind))
+                .collect();
+            let list = list.join(", ");
+            let text = format!("note: {dataset} did not take these properties: {list}");
+            (Verbosity::Normal, text)
+        }
+        Event::Notice { peer, text } => (Verbosity::Normal, format!("note: {peer}: {text}")),
+        // The bar shows it; an event of a later engine shows nothing.
+        _ => (Verbosity::Everything, String::new()),
+    }
+}
+
+/// `error: …`, the causes, `state: …`, `next: …`, one line each.
+pub fn failure(failure: &Failure) -> String {
+    let mut text = format!("error: {}\n", failure.message);
+    for cause in &failure.causes {
+        text += &format!("  because: {cause}\n");
+    }
+    if let Some(state) = &failure.state_left {
+        text += &format!("state: {state}\n");
+    }
+    for remedy in &failure.remedies {
+        text += &format!("next: {remedy}\n");
+    }
+    text
+}
+
+/// Bytes, time and rate of a transfer.
+pub fn amount(raw_bytes: u64, wire_bytes: u64, time: Duration) -> String {
+    let mut text = HumanBytes(raw_bytes).to_string();
+    // The difference is worth a word if compression did something.
+    if wire_bytes < raw_bytes {
+        text += &format!(" ({} on the wire)", HumanBytes(wire_bytes));
+    }
+    text += &format!(" in {}", seconds(time));
+    let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    if let Some(rate) = raw_bytes.saturating_mul(1000).checked_div(milliseconds) {
+        text += &format!(", {}/s", HumanBytes(rate));
+    }
+    text
+}
+
+/// `0.3 s`, `42 s`, `3m7s`.
+pub fn seconds(time: Duration) -> String {
+    if time < Duration::from_secs(10) {
+        format!("{:.1} s", time.as_secs_f64())
+    } else if time < Duration::from_secs(60) {
+        format!("{} s", time.as_secs())
+    } else {
+        engine::sync::config::duration_text(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use engine::error::Family;
+
+    use super::*;
+
+    #[test]
+    fn an_error_shows_causes_state_and_ways_out_in_this_order() {
+        let error = Failure {
+            causes: vec!["the pool is full".into()],
+            state_left: Some("nothing was changed".into()),
+            ..Failure::new(Family::Failed, "tank/a was not received").remedy("free some space")
+        };
+        assert_eq!(
+            failure(&error),
+            "error: tank/a was not received\n  because: the pool is full\n\
+             state: nothing was changed\nnext: free some space\n"
+        );
+    }
+
+    #[test]
+    fn a_transfer_shows_bytes_time_and_rate() {
+        let text = amount(4 << 20, 1 << 20, Duration::from_secs(2));
+        assert_eq!(text, "4.00 MiB (1.00 MiB on the wire) in 2.0 s, 2.00 MiB/s");
+        assert_eq!(amount(0, 64, Duration::ZERO), "0 B in 0.0 s");
+        assert_eq!(seconds(Duration::from_secs(59)), "59 s");
+        assert_eq!(seconds(Duration::from_secs(187)), "3m7s");
+    }
+
+    #[test]
+    fn a_step_reads_like_a_prompt_and_is_shown_from_where_it_is_wanted() {
+        let step = Event::Step {
+            peer: "n1".into(),
+            command: "zfs snapshot tank/a@tosend".into(),
+        };
+        let (from, text) = line(&step, Verbosity::Normal);
+        assert_eq!(
+            (from, text.as_str()),
+            (Verbosity::Normal, "n1: zfs snapshot tank/a@tosend")
+        );
+        assert_eq!(line(&step, Verbosity::Steps).0, Verbosity::Steps);
+    }
+}

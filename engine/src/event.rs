@@ -1,0 +1,109 @@
+//! What happens while it happens.
+//!
+//! The engine never prints. It tells an [`Observer`] what it is about to do and
+//! what came of it; the command line turns that into lines, bars or JSON.
+
+use serde::Serialize;
+
+use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::zfs::PropertyRefusal;
+
+/// Takes events. Called from the driver's task: must not block.
+pub trait Observer: Send + Sync {
+    /// One event.
+    fn event(&self, event: &Event);
+}
+
+/// Something that happened or is about to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A helper answered.
+    Connected {
+        /// The peer's name.
+        peer: String,
+        /// Its program and version.
+        program: String,
+        /// The name it gives itself.
+        node: String,
+    },
+    /// A step begins that changes or moves something.
+    Step {
+        /// On which peer.
+        peer: String,
+        /// What would do the same: a command of zfs(8), or a sentence.
+        command: String,
+    },
+    /// A transfer begins.
+    TransferStarted {
+        /// What is sent.
+        snapshot: SnapshotName,
+        /// What it becomes.
+        target: SnapshotName,
+        /// Where the stream starts; `None` for a full one.
+        base: Option<String>,
+        /// Estimated bytes of the stream.
+        estimated_bytes: u64,
+    },
+    /// Bytes so far of the running transfer. At most one per frame.
+    Progress {
+        /// Bytes of the ZFS stream.
+        raw_bytes: u64,
+        /// Bytes on the wire.
+        wire_bytes: u64,
+    },
+    /// A transfer ended well: the target's ZFS has the snapshot.
+    TransferDone {
+        /// What was sent.
+        snapshot: SnapshotName,
+        /// What it became.
+        target: SnapshotName,
+        /// Its guid, equal on both sides.
+        guid: Guid,
+        /// Bytes of the ZFS stream.
+        raw_bytes: u64,
+        /// Bytes on the wire.
+        wire_bytes: u64,
+        /// Time from request to answer.
+        milliseconds: u64,
+    },
+    /// The target has this state already.
+    UpToDate {
+        /// What need not be sent.
+        snapshot: SnapshotName,
+        /// What it is on the target.
+        target: SnapshotName,
+    },
+    /// A descendant of the source has no such snapshot.
+    SkippedWithoutSnapshot {
+        /// The dataset.
+        dataset: DatasetName,
+    },
+    /// The target has a dataset that the source does not have (any more).
+    OnlyOnTarget {
+        /// The dataset.
+        dataset: DatasetName,
+    },
+    /// A clone was sent as an independent dataset.
+    CloneSentWhole {
+        /// The clone.
+        dataset: DatasetName,
+        /// Its origin on the source.
+        origin: SnapshotName,
+    },
+    /// Properties that the target did not take.
+    PropertiesRefused {
+        /// The dataset on the target.
+        dataset: DatasetName,
+        /// Which, and why.
+        refused: Vec<PropertyRefusal>,
+    },
+    /// Something worth knowing that changes nothing.
+    Notice {
+        /// On which peer.
+        peer: String,
+        /// One sentence.
+        text: String,
+    },
+}

@@ -1,0 +1,16 @@
+//! The far side: carries out requests on the machine where the data is.
+//!
+//! A helper runs as `zferry helper` at the end of an SSH session, or as a task
+//! of the driver's own process for datasets of this machine. It checks every
+//! request against its [`Authorization`] and plans nothing. When the
+//! connection ends, whatever was running ends with it and leaves a state the
+//! next run can start from.
+
+mod authorization;
+mod receiving;
+mod requests;
+mod sending;
+mod serve;
+
+pub use authorization::Authorization;
+pub use serve::{Helper, StateKeeper, serve};

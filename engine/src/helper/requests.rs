@@ -1,0 +1,243 @@
+//! The short requests: listings, snapshots, renames, holds, state.
+//!
+//! Each blocks for a transaction group at most and runs on a thread that may.
+
+use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, Request};
+use crate::zfs::{Dataset, Hold, Scope, Zfs};
+
+use super::authorization::Authorization;
+use super::serve::StateKeeper;
+
+/// What a request may use.
+pub(super) struct Context<'a> {
+    pub zfs: &'a dyn Zfs,
+    pub authorization: &'a Authorization,
+    pub states: Option<&'a dyn StateKeeper>,
+    /// The holds of this session.
+    pub holds: &'a mut Vec<Box<dyn Hold>>,
+}
+
+/// Carries out a request that is neither send nor receive, and gives the
+/// replies in order.
+pub(super) fn carry_out(request: Request, context: Context<'_>) -> Vec<Reply> {
+    if let Request::Tree { root, scope } = request {
+        return match context.zfs.tree(&root, scope) {
+            Ok(None) => vec![Reply::Datasets {
+                part: Vec::new(),
+                more: false,
+                exists: false,
+            }],
+            Ok(Some(datasets)) => parts(datasets),
+            Err(error) => vec![Reply::Failed(error.into())],
+        };
+    }
+    vec![single(request, context).unwrap_or_else(Reply::Failed)]
+}
+
+fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
+    let zfs = context.zfs;
+    match request {
+        Request::CreateAncestors { dataset } => {
+            check_ancestors(zfs, context.authorization, &dataset)?;
+            Ok(Reply::Created {
+                datasets: zfs.create_ancestors(&dataset)?,
+            })
+        }
+        Request::Snapshot { names } => {
+            check_count(names.len())?;
+            zfs.snapshot(&names)?;
+            Ok(Reply::Done)
+        }
+        Request::DestroySnapshots { snapshots } => {
+            check_count(snapshots.len())?;
+            let names = still_the_same(zfs, snapshots)?;
+            zfs.destroy_snapshots(&names)?;
+            Ok(Reply::Done)
+        }
+        Request::RenameSnapshot { from, to, scope } => {
+            zfs.rename_snapshot(&from, &to, scope)?;
+            Ok(Reply::Done)
+        }
+        Request::Bookmark { marks } => {
+            check_count(marks.len())?;
+            zfs.bookmark(&marks)?;
+            Ok(Reply::Done)
+        }
+        Request::DestroyBookmarks { names } => {
+            check_count(names.len())?;
+            zfs.destroy_bookmarks(&names)?;
+            Ok(Reply::Done)
+        }
+        Request::Hold { names } => {
+            check_count(names.len())?;
+            context.holds.push(zfs.hold(&names)?);
+            Ok(Reply::Done)
+        }
+        Request::Release => {
+            context.holds.clear();
+            Ok(Reply::Done)
+        }
+        Request::SendSize { request } => Ok(Reply::Size {
+            bytes: zfs.send_size(&request)?,
+        }),
+        Request::PutState {
+            service,
+            rid,
+            dataset: _,
+            state,
+        } => {
+            let keeper = keeper(context.states, &service, &rid)?;
+            keeper
+                .put(&service, &rid, &state)
+                .map_err(|reason| state_failure(&service, &rid, reason))?;
+            Ok(Reply::Done)
+        }
+        Request::GetState { service, rid } => {
+            let keeper = keeper(context.states, &service, &rid)?;
+            let state = keeper
+                .get(&service, &rid)
+                .map_err(|reason| state_failure(&service, &rid, reason))?;
+            Ok(Reply::State { state })
+        }
+        Request::Tree { .. } | Request::Send { .. } | Request::Receive { .. } | Request::Cancel => {
+            Err(Failure::BadRequest("out of turn".to_owned()))
+        }
+    }
+}
+
+fn keeper<'a>(
+    states: Option<&'a dyn StateKeeper>,
+    service: &str,
+    rid: &str,
+) -> Result<&'a dyn StateKeeper, Failure> {
+    states.ok_or_else(|| state_failure(service, rid, "this helper keeps no state".to_owned()))
+}
+
+/// The names come from the other side and are not checked yet.
+fn state_failure(service: &str, rid: &str, reason: String) -> Failure {
+    let shown = |text: &str| text.escape_debug().take(100).collect();
+    Failure::State {
+        service: shown(service),
+        rid: shown(rid),
+        reason,
+    }
+}
+
+fn check_count(count: usize) -> Result<(), Failure> {
+    match count {
+        0 => Err(Failure::BadRequest("an empty list of snapshots".to_owned())),
+        1..=NAMES_MAX => Ok(()),
+        _ => Err(Failure::BadRequest(format!(
+            "more than {NAMES_MAX} snapshots at once"
+        ))),
+    }
+}
+
+/// Refuses if an ancestor that lies outside would have to be created. The
+/// deepest ancestor outside decides: if it exists, so do those above it.
+fn check_ancestors(
+    zfs: &dyn Zfs,
+    authorization: &Authorization,
+    dataset: &DatasetName,
+) -> Result<(), Failure> {
+    let outside = dataset
+        .ancestors()
+        .filter(|ancestor| !authorization.permits(ancestor))
+        .last();
+    match outside {
+        Some(ancestor) if zfs.tree(&ancestor, Scope::One)?.is_none() => {
+            Err(authorization.refusal(&ancestor))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names of those snapshots that exist, if they all have the expected
+/// guids. A name may have been given to another snapshot since it was listed.
+fn still_the_same(
+    zfs: &dyn Zfs,
+    snapshots: Vec<(SnapshotName, Guid)>,
+) -> Result<Vec<SnapshotName>, Failure> {
+    let mut names = Vec::with_capacity(snapshots.len());
+    let mut listed: Option<(DatasetName, Option<Dataset>)> = None;
+    for (snapshot, expected) in snapshots {
+        if listed
+            .as_ref()
+            .is_none_or(|(name, _)| *name != snapshot.dataset)
+        {
+            let dataset = zfs
+                .tree(&snapshot.dataset, Scope::One)?
+                .and_then(|mut tree| {
+                    if tree.is_empty() {
+                        None
+                    } else {
+                        Some(tree.swap_remove(0))
+                    }
+                });
+            listed = Some((snapshot.dataset.clone(), dataset));
+        }
+        let dataset = listed.as_ref().and_then(|(_, dataset)| dataset.as_ref());
+        match dataset.and_then(|dataset| dataset.snapshot_by_name(&snapshot.short)) {
+            None => {}
+            Some(found) if found.guid == expected => names.push(snapshot),
+            Some(found) => {
+                return Err(Failure::OtherGuid {
+                    snapshot,
+                    expected,
+                    found: found.guid,
+                });
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Cuts a listing into messages of bounded size.
+fn parts(datasets: Vec<Dataset>) -> Vec<Reply> {
+    let mut parts: Vec<Vec<Dataset>> = vec![Vec::new()];
+    let mut room = LISTING_PART_ENTRIES;
+    for mut dataset in datasets {
+        loop {
+            // A dataset itself counts for ten: properties, names, a token.
+            if room <= 10 {
+                parts.push(Vec::new());
+                room = LISTING_PART_ENTRIES;
+            }
+            room -= 10;
+            let later_snapshots = dataset
+                .snapshots
+                .split_off(room.min(dataset.snapshots.len()));
+            room -= dataset.snapshots.len();
+            let later_bookmarks = dataset
+                .bookmarks
+                .split_off(room.min(dataset.bookmarks.len()));
+            room -= dataset.bookmarks.len();
+            let rest = Dataset {
+                snapshots: later_snapshots,
+                bookmarks: later_bookmarks,
+                ..dataset.clone()
+            };
+            let done = rest.snapshots.is_empty() && rest.bookmarks.is_empty();
+            parts
+                .last_mut()
+                .expect("there is always a part")
+                .push(dataset);
+            if done {
+                break;
+            }
+            dataset = rest;
+            room = 0;
+        }
+    }
+    let count = parts.len();
+    parts
+        .into_iter()
+        .enumerate()
+        .map(|(n, part)| Reply::Datasets {
+            part,
+            more: n + 1 < count,
+            exists: true,
+        })
+        .collect()
+}

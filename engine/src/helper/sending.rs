@@ -1,0 +1,148 @@
+//! A send: ZFS writes into a pipe, frames go to the connection.
+//!
+//! Two threads: one sits in `Zfs::send`, the other reads the pipe, hashes,
+//! compresses and hands frames to the connection, which may make it wait. The
+//! end frame is written only after ZFS reported success.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::peer::wire::{Gone, WireWriter};
+use crate::protocol::message::{Abort, Failure};
+use crate::stream::compress::{Compression, Link};
+use crate::stream::frame::{DATA_BYTES_MAX, Frame, Kind};
+use crate::stream::outbound::Outbound;
+use crate::zfs::{SendRequest, Zfs, ZfsErrorKind};
+
+/// Bytes the kernel may hold between ZFS and us. The default of 64 KiB works;
+/// more lets ZFS go on while a frame is hashed. Set while the pipe is empty.
+pub(super) const PIPE_BYTES: usize = 1 << 20;
+
+/// What to send and where to.
+pub(super) struct Sending {
+    pub zfs: Arc<dyn Zfs>,
+    pub request: SendRequest,
+    pub transfer: u64,
+    pub compression: Compression,
+    pub writer: WireWriter,
+    /// Set by the serve loop when the driver does not want the rest.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl Sending {
+    /// Runs to the end; blocks.
+    ///
+    /// # Errors
+    /// [`Gone`] if the connection ended; then nobody is left to be told.
+    pub fn run(self) -> Result<(), Gone> {
+        let mut outbound = Outbound::new(self.transfer, self.compression);
+        let last = match self.stream(&mut outbound)? {
+            Ok(()) => outbound.end(),
+            Err(failure) => {
+                let abort = serde_json::to_vec(&Abort { failure }).expect("plain data");
+                Frame::stored(Kind::Abort, self.transfer, 0, &abort)
+            }
+        };
+        self.writer.send_blocking(last)
+    }
+
+    fn stream(&self, outbound: &mut Outbound) -> Result<Result<(), Failure>, Gone> {
+        let (reader, writer) = match pipe() {
+            Ok(ends) => ends,
+            Err(error) => return Ok(Err(Failure::Internal(format!("no pipe: {error}")))),
+        };
+        thread::scope(|scope| {
+            let zfs = thread::Builder::new()
+                .name("zfs-send".to_owned())
+                .spawn_scoped(scope, || self.zfs.send(&self.request, writer.into()));
+            let zfs = match zfs {
+                Ok(thread) => thread,
+                Err(error) => return Ok(Err(Failure::Internal(format!("no thread: {error}")))),
+            };
+            // Returning closes the read end, which ends a send that still runs.
+            let forwarded = self.forward(reader, outbound);
+            let sent = zfs.join().unwrap_or_else(|_| {
+                Err(crate::zfs::ZfsError::new(
+                    "send",
+                    &self.request.snapshot,
+                    ZfsErrorKind::Other(0),
+                ))
+            });
+            match (forwarded?, sent) {
+                (Forwarded::Cancelled, _) => Ok(Err(Failure::GivenUp {
+                    snapshot: self.request.snapshot.clone(),
+                    reason: "the other side stopped it".to_owned(),
+                })),
+                (_, Err(error)) => Ok(Err(error.into())),
+                (Forwarded::Broken(error), Ok(())) => Ok(Err(Failure::Internal(format!(
+                    "the pipe from ZFS failed: {error}"
+                )))),
+                (Forwarded::All, Ok(())) => Ok(Ok(())),
+            }
+        })
+    }
+
+    fn forward(
+        &self,
+        mut pipe: std::io::PipeReader,
+        outbound: &mut Outbound,
+    ) -> Result<Forwarded, Gone> {
+        let mut block = vec![0; DATA_BYTES_MAX];
+        loop {
+            let filled = match fill(&mut pipe, &mut block) {
+                Ok(0) => return Ok(Forwarded::All),
+                Ok(filled) => filled,
+                Err(error) => return Ok(Forwarded::Broken(error)),
+            };
+            if self.cancelled.load(Ordering::Relaxed) {
+                return Ok(Forwarded::Cancelled);
+            }
+            let link = if self.writer.is_full() {
+                Link::Full
+            } else {
+                Link::Waiting
+            };
+            self.writer
+                .send_blocking(outbound.data(&block[..filled], link))?;
+        }
+    }
+}
+
+enum Forwarded {
+    All,
+    Cancelled,
+    Broken(std::io::Error),
+}
+
+/// Reads until `block` is full or the stream ends.
+fn fill(pipe: &mut std::io::PipeReader, block: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match pipe.read(&mut block[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// A pipe of [`PIPE_BYTES`], closed on exec at both ends: a copy of an end that
+/// leaked into a child would keep the stream from ending.
+pub(super) fn pipe() -> std::io::Result<(std::io::PipeReader, std::io::PipeWriter)> {
+    let (reader, writer) = std::io::pipe()?;
+    enlarge(&writer);
+    Ok((reader, writer))
+}
+
+#[cfg(target_os = "linux")]
+fn enlarge(writer: &std::io::PipeWriter) {
+    // The limit for unprivileged users may be lower; the default size works.
+    let _ = rustix::pipe::fcntl_setpipe_size(writer, PIPE_BYTES);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn enlarge(_writer: &std::io::PipeWriter) {}

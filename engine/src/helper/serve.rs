@@ -1,0 +1,316 @@
+//! The helper's loop: one request after another until the connection ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use super::authorization::Authorization;
+use super::receiving::Receiving;
+use super::requests::{self, Context};
+use super::sending::Sending;
+use crate::peer::wire::{self, Gone, WireError, WireReader, WireWriter};
+use crate::protocol::hello::About;
+use crate::protocol::message::{Failure, Reply, Request};
+use crate::stream::frame::{Frame, FrameError, Kind};
+use crate::transport::Link;
+use crate::zfs::{Hold, Zfs};
+
+/// Frames that wait between the connection and the thread that decodes them;
+/// with the one being decoded and the one kept back, 4 MiB.
+const FRAMES_WAITING_MAX: usize = 2;
+
+/// Where a helper keeps the state of services. Names and text come from the
+/// other side: the keeper checks them.
+pub trait StateKeeper: Send + Sync {
+    /// Stores the state of a resource, unless a newer one is there.
+    ///
+    /// # Errors
+    /// The reason, as a sentence.
+    fn put(&self, service: &str, rid: &str, state: &str) -> Result<(), String>;
+
+    /// The state of a resource, if there is one.
+    ///
+    /// # Errors
+    /// The reason, as a sentence.
+    fn get(&self, service: &str, rid: &str) -> Result<Option<String>, String>;
+}
+
+/// What a helper works with.
+#[derive(Clone)]
+pub struct Helper {
+    /// ZFS of this machine.
+    pub zfs: Arc<dyn Zfs>,
+    /// What requests may name.
+    pub authorization: Authorization,
+    /// Where states go, if this helper keeps any.
+    pub states: Option<Arc<dyn StateKeeper>>,
+    /// What it says about itself.
+    pub about: About,
+    /// How long it waits for the greeting.
+    pub patience: Duration,
+}
+
+/// Serves one connection to its end.
+///
+/// A transfer that runs when the connection ends is given up: nothing of it
+/// remains. Holds are released.
+///
+/// # Errors
+/// [`WireError`] if the connection failed or the driver broke the protocol.
+pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
+    let (mut reader, writer, _driver) =
+        wire::handshake(link, &helper.about, helper.patience).await?;
+    reader.expect_life(wire::SILENCE_MAX);
+    let mut session = Session {
+        helper,
+        reader,
+        writer,
+        holds: Vec::new(),
+        early: None,
+        answering: 0,
+    };
+    loop {
+        let frame = match session.early.take() {
+            Some(frame) => frame,
+            None => match session.reader.next().await? {
+                Some(frame) => frame,
+                None => return Ok(()),
+            },
+        };
+        match session.turn(&frame).await {
+            Ok(()) => {}
+            Err(Turn::Broken(error)) => return Err(error),
+            Err(Turn::Gone) => return Err(session.reader.cause_of_end().await),
+        }
+    }
+}
+
+/// How serving a request can end the session.
+enum Turn {
+    Broken(WireError),
+    Gone,
+}
+
+impl From<WireError> for Turn {
+    fn from(error: WireError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl From<FrameError> for Turn {
+    fn from(error: FrameError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl From<Gone> for Turn {
+    fn from(_: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+struct Session {
+    helper: Helper,
+    reader: WireReader,
+    writer: WireWriter,
+    holds: Vec<Box<dyn Hold>>,
+    /// A request that came while a send was just ending.
+    early: Option<Frame>,
+    /// Number of the request that is being answered.
+    answering: u64,
+}
+
+impl Session {
+    async fn turn(&mut self, frame: &Frame) -> Result<(), Turn> {
+        if frame.header.kind != Kind::Message {
+            return Err(FrameError::Unexpected(frame.header.kind).into());
+        }
+        self.answering = frame.header.sequence;
+        let payload = frame.verified_payload()?;
+        let request: Request = match serde_json::from_slice(payload) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(Failure::BadRequest(error.to_string())).await,
+        };
+        if let Err(failure) = self.helper.authorization.check(&request) {
+            return self.refuse(failure).await;
+        }
+        match request {
+            // The send it was meant for has already ended.
+            Request::Cancel => Ok(()),
+            Request::Send {
+                request,
+                transfer,
+                compression,
+            } => {
+                let cancelled = Arc::new(AtomicBool::new(false));
+                let sending = Sending {
+                    zfs: Arc::clone(&self.helper.zfs),
+                    request,
+                    transfer,
+                    compression,
+                    writer: self.writer.clone(),
+                    cancelled: Arc::clone(&cancelled),
+                };
+                self.send(sending, &cancelled).await
+            }
+            Request::Receive {
+                request,
+                transfer,
+                to_guid,
+                from_guid,
+            } => {
+                let (queue, frames) = mpsc::channel(FRAMES_WAITING_MAX);
+                let zfs = Arc::clone(&self.helper.zfs);
+                let receiving = Receiving {
+                    zfs,
+                    request,
+                    transfer,
+                    to_guid,
+                    from_guid,
+                    frames,
+                };
+                self.receive(receiving, queue).await
+            }
+            other => self.short(other).await,
+        }
+    }
+
+    async fn refuse(&self, failure: Failure) -> Result<(), Turn> {
+        self.reply(&Reply::Failed(failure)).await
+    }
+
+    async fn reply(&self, reply: &Reply) -> Result<(), Turn> {
+        let text = serde_json::to_vec(reply).expect("replies are plain data");
+        Ok(self
+            .writer
+            .send(Frame::stored(Kind::Message, 0, self.answering, &text))
+            .await?)
+    }
+
+    /// A request that is answered from a blocking thread.
+    async fn short(&mut self, request: Request) -> Result<(), Turn> {
+        let helper = self.helper.clone();
+        let mut holds = std::mem::take(&mut self.holds);
+        let work = spawn_blocking(move || {
+            let context = Context {
+                zfs: &*helper.zfs,
+                authorization: &helper.authorization,
+                states: helper.states.as_deref(),
+                holds: &mut holds,
+            };
+            let replies = requests::carry_out(request, context);
+            (replies, holds)
+        });
+        let replies = match work.await {
+            Ok((replies, holds)) => {
+                self.holds = holds;
+                replies
+            }
+            Err(error) => vec![Reply::Failed(Failure::Internal(error.to_string()))],
+        };
+        for reply in &replies {
+            self.reply(reply).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a send; meanwhile only a cancel may come. The driver knows of the
+    /// end as soon as the end frame is out, so its next request may come a
+    /// moment before the sending thread has ended: that one waits its turn.
+    async fn send(&mut self, sending: Sending, cancelled: &AtomicBool) -> Result<(), Turn> {
+        let mut work = spawn_blocking(move || sending.run());
+        loop {
+            tokio::select! {
+                sent = &mut work => return match sent {
+                    Ok(sent) => Ok(sent?),
+                    Err(error) => self.refuse(Failure::Internal(error.to_string())).await,
+                },
+                frame = self.reader.next(), if self.early.is_none() => match frame {
+                    Ok(Some(frame)) if is_cancel(&frame) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                    }
+                    Ok(Some(frame)) => self.early = Some(frame),
+                    Ok(None) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                        return Err(WireError::Closed.into());
+                    }
+                    Err(error) => {
+                        cancelled.store(true, Ordering::Relaxed);
+                        return Err(error.into());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs a receive: passes frames on until the end or abort frame has come
+    /// and the answer is out, in whichever order. Once the receiving threads
+    /// have ended, what still comes is dropped.
+    async fn receive(
+        &mut self,
+        receiving: Receiving,
+        queue: mpsc::Sender<Frame>,
+    ) -> Result<(), Turn> {
+        let mut work = spawn_blocking(move || receiving.run());
+        self.reply(&Reply::Ready).await?;
+        let mut queue = Some(queue);
+        let mut waiting: Option<Frame> = None;
+        let mut ended = false;
+        let mut answered = false;
+        while !(ended && answered) {
+            let queued = queue.clone();
+            let place = async move {
+                match queued {
+                    Some(queue) => queue.reserve_owned().await.ok(),
+                    None => None,
+                }
+            };
+            tokio::select! {
+                reply = &mut work, if !answered => {
+                    answered = true;
+                    queue = None;
+                    waiting = None;
+                    let reply = reply.unwrap_or_else(|error| {
+                        Reply::Failed(Failure::Internal(error.to_string()))
+                    });
+                    self.reply(&reply).await?;
+                }
+                permit = place, if waiting.is_some() => {
+                    match (permit, waiting.take()) {
+                        (Some(permit), Some(frame)) => drop(permit.send(frame)),
+                        // The threads have ended; their answer comes next.
+                        _ => queue = None,
+                    }
+                    if ended {
+                        queue = None;
+                    }
+                }
+                frame = self.reader.next(), if waiting.is_none() && !ended => {
+                    // Any error drops the queue, and with it the receive.
+                    let frame = frame?.ok_or(WireError::Closed)?;
+                    match frame.header.kind {
+                        Kind::Message => {
+                            return Err(FrameError::Unexpected(Kind::Message).into());
+                        }
+                        Kind::End | Kind::Abort => ended = true,
+                        Kind::Data | Kind::Heartbeat => {}
+                    }
+                    if queue.is_some() {
+                        waiting = Some(frame);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_cancel(frame: &Frame) -> bool {
+    frame.header.kind == Kind::Message
+        && frame
+            .verified_payload()
+            .is_ok_and(|payload| matches!(serde_json::from_slice(payload), Ok(Request::Cancel)))
+}

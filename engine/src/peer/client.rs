@@ -1,0 +1,297 @@
+//! Questions to a helper.
+
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::error::{PeerCause, PeerError};
+use super::wire::{self, Gone, WireError, WireReader, WireWriter};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
+use crate::protocol::hello::About;
+use crate::protocol::message::{Reply, Request};
+use crate::stream::frame::{Frame, Kind};
+use crate::transport::Link;
+use crate::zfs::{Dataset, NewBookmark, Scope, SendRequest};
+
+/// A helper, in this process or on another machine, greeted and ready.
+#[derive(Debug)]
+pub struct Peer {
+    /// Its name in messages: its host, or this node's name.
+    pub name: String,
+    /// What it says about itself.
+    pub about: About,
+    pub(crate) reader: WireReader,
+    pub(crate) writer: WireWriter,
+    requests: u64,
+    transfers: u64,
+    heartbeat: AbortHandle,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.heartbeat.abort();
+    }
+}
+
+impl Peer {
+    /// Greets the helper at the other end of `link`.
+    ///
+    /// # Errors
+    /// [`PeerError`] with a [`WireError`] if there is no helper, it says
+    /// nothing for `patience`, or no protocol version is common.
+    pub async fn greet(
+        name: &str,
+        link: Link,
+        about: &About,
+        patience: Duration,
+    ) -> Result<Self, PeerError> {
+        let (reader, writer, hello) = wire::handshake(link, about, patience)
+            .await
+            .map_err(|error| PeerError::new(name, error))?;
+        let heartbeat = tokio::spawn(writer.beat()).abort_handle();
+        Ok(Self {
+            name: name.to_owned(),
+            about: hello.about,
+            reader,
+            writer,
+            requests: 0,
+            transfers: 0,
+            heartbeat,
+        })
+    }
+
+    /// Lists a dataset or tree; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn tree(
+        &mut self,
+        root: &DatasetName,
+        scope: Scope,
+    ) -> Result<Option<Vec<Dataset>>, PeerError> {
+        let mut datasets: Vec<Dataset> = Vec::new();
+        self.request(&Request::Tree {
+            root: root.clone(),
+            scope,
+        })
+        .await?;
+        loop {
+            match self.reply().await? {
+                Reply::Datasets { exists: false, .. } => return Ok(None),
+                Reply::Datasets { part, more, .. } => {
+                    for dataset in part {
+                        match datasets.last_mut().filter(|last| last.name == dataset.name) {
+                            Some(last) => {
+                                last.snapshots.extend(dataset.snapshots);
+                                last.bookmarks.extend(dataset.bookmarks);
+                            }
+                            None => datasets.push(dataset),
+                        }
+                    }
+                    if !more {
+                        return Ok(Some(datasets));
+                    }
+                }
+                _ => return Err(self.confused("a listing was due")),
+            }
+        }
+    }
+
+    /// Creates missing ancestors and returns their names.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn create_ancestors(
+        &mut self,
+        dataset: &DatasetName,
+    ) -> Result<Vec<DatasetName>, PeerError> {
+        match self
+            .ask(&Request::CreateAncestors {
+                dataset: dataset.clone(),
+            })
+            .await?
+        {
+            Reply::Created { datasets } => Ok(datasets),
+            _ => Err(self.confused("names of created datasets were due")),
+        }
+    }
+
+    /// Takes snapshots in one transaction.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none was taken.
+    pub async fn snapshot(&mut self, names: Vec<SnapshotName>) -> Result<(), PeerError> {
+        self.order(&Request::Snapshot { names }).await
+    }
+
+    /// Destroys snapshots that still have the given guids, all or none.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none was destroyed.
+    pub async fn destroy_snapshots(
+        &mut self,
+        snapshots: Vec<(SnapshotName, Guid)>,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::DestroySnapshots { snapshots }).await
+    }
+
+    /// Renames a snapshot.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then nothing was renamed.
+    pub async fn rename_snapshot(
+        &mut self,
+        from: SnapshotName,
+        to: ShortName,
+        scope: Scope,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::RenameSnapshot { from, to, scope })
+            .await
+    }
+
+    /// Makes bookmarks in one transaction.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none was made.
+    pub async fn bookmark(&mut self, marks: Vec<NewBookmark>) -> Result<(), PeerError> {
+        self.order(&Request::Bookmark { marks }).await
+    }
+
+    /// Destroys bookmarks.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn destroy_bookmarks(&mut self, names: Vec<BookmarkName>) -> Result<(), PeerError> {
+        self.order(&Request::DestroyBookmarks { names }).await
+    }
+
+    /// Holds snapshots until [`Self::release`] or the end of the session.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none is held.
+    pub async fn hold(&mut self, names: Vec<SnapshotName>) -> Result<(), PeerError> {
+        self.order(&Request::Hold { names }).await
+    }
+
+    /// Releases what this session holds.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn release(&mut self) -> Result<(), PeerError> {
+        self.order(&Request::Release).await
+    }
+
+    /// Estimated bytes of a stream.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn send_size(&mut self, request: SendRequest) -> Result<u64, PeerError> {
+        match self.ask(&Request::SendSize { request }).await? {
+            Reply::Size { bytes } => Ok(bytes),
+            _ => Err(self.confused("a size was due")),
+        }
+    }
+
+    /// Has the helper store the state of a resource.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn put_state(
+        &mut self,
+        service: &str,
+        rid: &str,
+        dataset: DatasetName,
+        state: String,
+    ) -> Result<(), PeerError> {
+        let request = Request::PutState {
+            service: service.to_owned(),
+            rid: rid.to_owned(),
+            dataset,
+            state,
+        };
+        self.order(&request).await
+    }
+
+    /// The state of a resource as the helper has it.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn get_state(
+        &mut self,
+        service: &str,
+        rid: &str,
+    ) -> Result<Option<String>, PeerError> {
+        let request = Request::GetState {
+            service: service.to_owned(),
+            rid: rid.to_owned(),
+        };
+        match self.ask(&request).await? {
+            Reply::State { state } => Ok(state),
+            _ => Err(self.confused("a state was due")),
+        }
+    }
+
+    /// A number for the next transfer of this session.
+    pub(crate) fn next_transfer(&mut self) -> u64 {
+        self.transfers += 1;
+        self.transfers
+    }
+
+    async fn order(&mut self, request: &Request) -> Result<(), PeerError> {
+        match self.ask(request).await? {
+            Reply::Done => Ok(()),
+            _ => Err(self.confused("a plain confirmation was due")),
+        }
+    }
+
+    async fn ask(&mut self, request: &Request) -> Result<Reply, PeerError> {
+        self.request(request).await?;
+        self.reply().await
+    }
+
+    /// Sends a request without waiting for the answer.
+    pub(crate) async fn request(&mut self, request: &Request) -> Result<(), PeerError> {
+        self.requests += 1;
+        let text = serde_json::to_vec(request).expect("requests are plain data");
+        let frame = Frame::stored(Kind::Message, 0, self.requests, &text);
+        match self.writer.send(frame).await {
+            Ok(()) => Ok(()),
+            Err(Gone) => {
+                let cause = self.reader.cause_of_end().await;
+                Err(self.broken(cause))
+            }
+        }
+    }
+
+    /// The next reply; a failure comes as an error.
+    pub(crate) async fn reply(&mut self) -> Result<Reply, PeerError> {
+        match self.reader.next().await {
+            Ok(Some(frame)) => self.read_reply(&frame),
+            Ok(None) => Err(self.broken(WireError::Closed)),
+            Err(error) => Err(self.broken(error)),
+        }
+    }
+
+    /// Reads a frame that has to be a reply.
+    pub(crate) fn read_reply(&self, frame: &Frame) -> Result<Reply, PeerError> {
+        if frame.header.kind != Kind::Message {
+            return Err(self.confused("a reply was due, stream data came"));
+        }
+        let payload = frame
+            .verified_payload()
+            .map_err(|error| self.broken(WireError::Frame(error)))?;
+        match serde_json::from_slice(payload) {
+            Ok(Reply::Failed(failure)) => Err(PeerError::new(&self.name, failure)),
+            Ok(reply) => Ok(reply),
+            Err(_) => Err(self.confused("the reply is unknown or malformed")),
+        }
+    }
+
+    pub(crate) fn broken(&self, error: WireError) -> PeerError {
+        PeerError::new(&self.name, error)
+    }
+
+    pub(crate) fn confused(&self, what: &'static str) -> PeerError {
+        PeerError::new(&self.name, PeerCause::Confused(what))
+    }
+}

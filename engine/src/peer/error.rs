@@ -1,0 +1,59 @@
+//! A failed question to a peer.
+
+use super::wire::WireError;
+use crate::error::Family;
+use crate::protocol::message::Failure;
+
+/// Which peer, what was wanted of it, and why it did not happen.
+#[derive(Debug, thiserror::Error)]
+#[error("{peer}: {cause}")]
+pub struct PeerError {
+    /// The peer's name: its host, or this node's name.
+    pub peer: String,
+    /// Why.
+    #[source]
+    pub cause: Box<PeerCause>,
+}
+
+/// Why a question was not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub enum PeerCause {
+    /// The helper answered that it did not do it.
+    #[error(transparent)]
+    Failure(#[from] Failure),
+    /// The conversation broke.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The helper answered something else.
+    #[error("the answer does not fit the question ({0})")]
+    Confused(&'static str),
+}
+
+impl PeerError {
+    /// An error of the peer called `peer`.
+    pub fn new(peer: &str, cause: impl Into<PeerCause>) -> Self {
+        Self {
+            peer: peer.to_owned(),
+            cause: Box::new(cause.into()),
+        }
+    }
+
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match &*self.cause {
+            PeerCause::Failure(failure) => failure.family(),
+            PeerCause::Wire(error) => error.family(),
+            PeerCause::Confused(_) => Family::Protocol,
+        }
+    }
+
+    /// The helper's own answer, if it gave one.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        match &*self.cause {
+            PeerCause::Failure(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Frames over a link, and the handshake that comes first.
+//!
+//! Used by both ends. Reading and writing are separate values, since a
+//! transfer does both at once.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use crate::error::Family;
+use crate::protocol::hello::{self, About, Hello, HelloError};
+use crate::stream::frame::{Decoder, Frame, FrameError, Kind};
+use crate::transport::{Link, LinkError};
+
+/// How often a driver shows that it is alive.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a helper waits for any byte before it takes the driver, or the
+/// network, for dead. `sshd` may not notice for hours, and until the helper
+/// ends its receive keeps the dataset busy.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+/// Why a conversation ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WireError {
+    /// The connection failed.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// What came is no valid frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// The handshake failed.
+    #[error(transparent)]
+    Hello(#[from] HelloError),
+    /// Nothing came in time.
+    #[error("the other side said nothing for {} s", waited.as_secs())]
+    Silent {
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The other side closed the connection while an answer was due.
+    #[error("the other side closed the connection")]
+    Closed,
+}
+
+impl WireError {
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Link(error) => match error.class() {
+                crate::error::RetryClass::Transient => Family::Transient,
+                crate::error::RetryClass::Operator => Family::Failed,
+                crate::error::RetryClass::Bug => Family::Bug,
+            },
+            Self::Frame(FrameError::Truncated) | Self::Silent { .. } | Self::Closed => {
+                Family::Transient
+            }
+            Self::Frame(_) | Self::Hello(_) => Family::Protocol,
+        }
+    }
+}
+
+/// The reading half.
+#[derive(Debug)]
+pub struct WireReader {
+    inbound: mpsc::Receiver<Result<Bytes, LinkError>>,
+    decoder: Decoder,
+    silence_max: Option<Duration>,
+}
+
+/// The writing half. Clones write into the same connection.
+#[derive(Debug, Clone)]
+pub struct WireWriter {
+    outbound: mpsc::Sender<Bytes>,
+}
+
+/// The other side is gone; the reading half knows why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection is closed")]
+pub struct Gone;
+
+impl WireReader {
+    /// The next frame; `None` after a clean end.
+    ///
+    /// Cancel-safe: a frame is either returned or still there.
+    ///
+    /// # Errors
+    /// [`WireError`]; the conversation is over then.
+    pub async fn next(&mut self) -> Result<Option<Frame>, WireError> {
+        loop {
+            while let Some(frame) = self.decoder.next_frame()? {
+                if frame.header.kind != Kind::Heartbeat {
+                    return Ok(Some(frame));
+                }
+            }
+            match self.chunk().await? {
+                Some(chunk) => self.decoder.push(chunk?),
+                None => {
+                    self.decoder.finish()?;
+                    return Ok(None);
+                }
+            }
+        }
+    }
+
+    /// From now on a connection that brings nothing for this long, not even a
+    /// part of a frame, is an error.
+    pub fn expect_life(&mut self, silence_max: Duration) {
+        self.silence_max = Some(silence_max);
+    }
+
+    async fn chunk(&mut self) -> Result<Option<Result<Bytes, LinkError>>, WireError> {
+        match self.silence_max {
+            None => Ok(self.inbound.recv().await),
+            Some(waited) => tokio::time::timeout(waited, self.inbound.recv())
+                .await
+                .map_err(|_| WireError::Silent { waited }),
+        }
+    }
+
+    /// Why the connection ended, for a writer that found it closed: reads, and
+    /// drops, what is left.
+    pub async fn cause_of_end(&mut self) -> WireError {
+        loop {
+            match self.next().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return WireError::Closed,
+                Err(error) => return error,
+            }
+        }
+    }
+}
+
+impl WireWriter {
+    /// Sends a frame; waits while the connection is behind.
+    ///
+    /// # Errors
+    /// [`Gone`] if nothing can be sent any more.
+    pub async fn send(&self, frame: Frame) -> Result<(), Gone> {
+        self.outbound
+            .send(frame.into_wire())
+            .await
+            .map_err(|_| Gone)
+    }
+
+    /// A place in the queue, for a sender that waits for other things too.
+    ///
+    /// # Errors
+    /// [`Gone`] if nothing can be sent any more.
+    pub async fn reserve(&self) -> Result<mpsc::Permit<'_, Bytes>, Gone> {
+        self.outbound.reserve().await.map_err(|_| Gone)
+    }
+
+    /// Sends a frame from a thread that may block.
+    ///
+    /// # Errors
+    /// [`Gone`] if nothing can be sent any more.
+    pub fn send_blocking(&self, frame: Frame) -> Result<(), Gone> {
+        self.outbound
+            .blocking_send(frame.into_wire())
+            .map_err(|_| Gone)
+    }
+
+    /// Sends heartbeats until the connection ends or all other writers are
+    /// gone. A full queue needs none: what waits in it shows as much.
+    pub fn beat(&self) -> impl Future<Output = ()> + Send + 'static {
+        let weak = self.outbound.downgrade();
+        async move {
+            loop {
+                tokio::time::sleep(HEARTBEAT_INTERVAL).await;
+                let Some(outbound) = weak.upgrade() else {
+                    return;
+                };
+                let beat = Frame::stored(Kind::Heartbeat, 0, 0, &[]).into_wire();
+                if let Err(mpsc::error::TrySendError::Closed(_)) = outbound.try_send(beat) {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// True if the next frame would have to wait.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.outbound.capacity() == 0
+    }
+}
+
+/// Greets the other side, reads its greeting, and returns both halves.
+///
+/// # Errors
+/// [`WireError::Silent`] if no greeting comes within `patience`,
+/// [`WireError::Hello`] if it is no helper or speaks another protocol.
+pub async fn handshake(
+    link: Link,
+    about: &About,
+    patience: Duration,
+) -> Result<(WireReader, WireWriter, Hello), WireError> {
+    let Link {
+        mut inbound,
+        outbound,
+    } = link;
+    let greeting = Bytes::from(hello::encode(about));
+    // If this fails, the reading side knows why.
+    let _ = outbound.send(greeting).await;
+    let theirs = tokio::time::timeout(patience, read_hello(&mut inbound))
+        .await
+        .map_err(|_| WireError::Silent { waited: patience })??;
+    let (hello, rest) = theirs;
+    hello::agree(&hello)?;
+    let mut decoder = Decoder::default();
+    decoder.push(rest);
+    Ok((
+        WireReader {
+            inbound,
+            decoder,
+            silence_max: None,
+        },
+        WireWriter { outbound },
+        hello,
+    ))
+}
+
+async fn read_hello(
+    inbound: &mut mpsc::Receiver<Result<Bytes, LinkError>>,
+) -> Result<(Hello, Bytes), WireError> {
+    let mut seen = Vec::new();
+    loop {
+        let chunk = inbound.recv().await.ok_or(WireError::Closed)??;
+        seen.extend_from_slice(&chunk);
+        if let Some((hello, length)) = hello::decode(&seen)? {
+            return Ok((hello, Bytes::from(seen.split_off(length))));
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Requests and replies.
+//!
+//! JSON, one message a frame, bounded. A request or field that the helper does
+//! not know is answered with [`Failure::BadRequest`]; it is never ignored,
+//! since an ignored restriction would be a surprise.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Family;
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
+use crate::stream::compress::Compression;
+use crate::zfs::{
+    Dataset, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, ZfsError,
+};
+
+/// Most snapshots and bookmarks in one part of a listing: keeps a message well
+/// below the bound of a frame (about 150 bytes each).
+pub const LISTING_PART_ENTRIES: usize = 20_000;
+/// Most names in one request; a recursive snapshot of a very large tree fits.
+pub const NAMES_MAX: usize = 50_000;
+
+/// What the driver asks of a helper.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// List a dataset or a tree. Answer: [`Reply::Datasets`] parts.
+    Tree {
+        /// Where to begin.
+        root: DatasetName,
+        /// How deep.
+        scope: Scope,
+    },
+    /// Create missing ancestors. Answer: [`Reply::Created`].
+    CreateAncestors {
+        /// The dataset whose ancestors are needed.
+        dataset: DatasetName,
+    },
+    /// Take snapshots in one transaction. Answer: [`Reply::Done`].
+    Snapshot {
+        /// All of them.
+        names: Vec<SnapshotName>,
+    },
+    /// Destroy snapshots, all or none. Each is destroyed only if it still has
+    /// the given guid. Answer: [`Reply::Done`].
+    DestroySnapshots {
+        /// Which, and who they have to be.
+        snapshots: Vec<(SnapshotName, Guid)>,
+    },
+    /// Rename a snapshot. Answer: [`Reply::Done`].
+    RenameSnapshot {
+        /// The snapshot (of the topmost dataset).
+        from: SnapshotName,
+        /// Its new short name.
+        to: ShortName,
+        /// Whether descendants follow.
+        scope: Scope,
+    },
+    /// Make bookmarks in one transaction. Answer: [`Reply::Done`].
+    Bookmark {
+        /// All of them.
+        marks: Vec<NewBookmark>,
+    },
+    /// Destroy bookmarks. Answer: [`Reply::Done`].
+    DestroyBookmarks {
+        /// Which.
+        names: Vec<BookmarkName>,
+    },
+    /// Hold snapshots until [`Request::Release`] or the end of the session.
+    /// Answer: [`Reply::Done`].
+    Hold {
+        /// Which.
+        names: Vec<SnapshotName>,
+    },
+    /// Release everything this session holds. Answer: [`Reply::Done`].
+    Release,
+    /// Estimate a stream. Answer: [`Reply::Size`].
+    SendSize {
+        /// The stream.
+        request: SendRequest,
+    },
+    /// Produce a stream. Answer: data frames and an end or abort frame.
+    Send {
+        /// The stream.
+        request: SendRequest,
+        /// Number of the transfer.
+        transfer: u64,
+        /// How to code it.
+        compression: Compression,
+    },
+    /// Stop the running send; the helper answers with its abort frame (or the
+    /// end frame that was already on the way), and nothing else.
+    Cancel,
+    /// Take a stream in. Answer: [`Reply::Ready`]; then the driver sends data
+    /// frames and an end or abort frame, and the helper answers
+    /// [`Reply::Received`] or a failure, at any moment.
+    Receive {
+        /// What arrives where.
+        request: ReceiveRequest,
+        /// Number of the transfer.
+        transfer: u64,
+        /// The snapshot that has to arrive.
+        to_guid: Guid,
+        /// The snapshot the stream has to start from.
+        from_guid: Option<Guid>,
+    },
+    /// Store the state of a resource. Answer: [`Reply::Done`].
+    PutState {
+        /// The service.
+        service: String,
+        /// The resource.
+        rid: String,
+        /// The dataset on this side that the state is about; it has to be
+        /// allowed.
+        dataset: DatasetName,
+        /// The state file's content.
+        state: String,
+    },
+    /// Give the state of a resource. Answer: [`Reply::State`].
+    GetState {
+        /// The service.
+        service: String,
+        /// The resource.
+        rid: String,
+    },
+}
+
+/// What a helper answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// A part of a listing, in order.
+    Datasets {
+        /// Datasets; one that has very many snapshots comes in several parts,
+        /// each with the next of them.
+        part: Vec<Dataset>,
+        /// True if more parts follow.
+        more: bool,
+        /// False if the root does not exist.
+        exists: bool,
+    },
+    /// The ancestors that were created.
+    Created {
+        /// Topmost first.
+        datasets: Vec<DatasetName>,
+    },
+    /// Estimated stream size.
+    Size {
+        /// In bytes.
+        bytes: u64,
+    },
+    /// It was done.
+    Done,
+    /// A state.
+    State {
+        /// The state file's content, if there is one.
+        state: Option<String>,
+    },
+    /// The helper is ready for data frames.
+    Ready,
+    /// ZFS has received the stream: the snapshot exists.
+    Received {
+        /// Bytes of the stream.
+        raw_bytes: u64,
+        /// Properties that were not taken.
+        refused: Vec<PropertyRefusal>,
+    },
+    /// It was not done.
+    Failed(Failure),
+}
+
+/// Why a helper did not do it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// ZFS said no.
+    #[error(transparent)]
+    Zfs(ZfsError),
+    /// The dataset is outside of what the helper was started for.
+    #[error("the helper refuses {dataset}: it was started with --allow {allowed}")]
+    NotAllowed {
+        /// The dataset of the request.
+        dataset: DatasetName,
+        /// What is allowed, as a list.
+        allowed: String,
+    },
+    /// The request is malformed, unknown, too long or out of turn.
+    #[error("the helper does not understand the request: {0}")]
+    BadRequest(String),
+    /// A snapshot of that name is not the one that was meant.
+    #[error("{snapshot} has guid {found}, not {expected}: it was replaced meanwhile")]
+    OtherGuid {
+        /// Its name.
+        snapshot: SnapshotName,
+        /// The guid the driver knows.
+        expected: Guid,
+        /// The guid it has.
+        found: Guid,
+    },
+    /// The stream is damaged or not the announced one. Nothing was received.
+    #[error("the stream for {snapshot} was refused: {reason}")]
+    Stream {
+        /// What should have arrived.
+        snapshot: SnapshotName,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The sender gave up. Nothing was received.
+    #[error("the transfer of {snapshot} was given up by the sender: {reason}")]
+    GivenUp {
+        /// What should have arrived.
+        snapshot: SnapshotName,
+        /// The sender's reason.
+        reason: String,
+    },
+    /// The state file could not be stored.
+    #[error("the state of {service} {rid} could not be stored: {reason}")]
+    State {
+        /// The service.
+        service: String,
+        /// The resource.
+        rid: String,
+        /// Why.
+        reason: String,
+    },
+    /// The helper met a defect of its own.
+    #[error("the helper failed: {0}")]
+    Internal(String),
+}
+
+impl Failure {
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Zfs(error) => error.family(),
+            Self::NotAllowed { .. } => Family::Refused,
+            Self::BadRequest(_) => Family::Protocol,
+            Self::OtherGuid { .. } | Self::State { .. } => Family::Failed,
+            Self::Stream { .. } | Self::GivenUp { .. } => Family::Transient,
+            Self::Internal(_) => Family::Bug,
+        }
+    }
+}
+
+impl From<ZfsError> for Failure {
+    fn from(error: ZfsError) -> Self {
+        Self::Zfs(error)
+    }
+}
+
+/// The reason that travels in an abort frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Abort {
+    /// Why the stream is void.
+    pub failure: Failure,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_with_an_unknown_field_is_not_obeyed() {
+        let text = r#"{"tree":{"root":"tank/a","scope":"one","only_if":"friday"}}"#;
+        assert!(serde_json::from_str::<Request>(text).is_err());
+        let text = r#"{"tree":{"root":"tank/a","scope":"one"}}"#;
+        assert!(serde_json::from_str::<Request>(text).is_ok());
+    }
+
+    #[test]
+    fn a_request_with_a_bad_name_is_not_obeyed() {
+        let text = r#"{"snapshot":{"names":["tank/a@x","tank/../a@y"]}}"#;
+        assert!(serde_json::from_str::<Request>(text).is_err());
+    }
+
+    #[test]
+    fn errno_and_named_kinds_survive_the_wire() {
+        use crate::zfs::ZfsErrorKind;
+        for kind in [ZfsErrorKind::Modified, ZfsErrorKind::Other(1044)] {
+            let reply = Reply::Failed(ZfsError::new("receive", "a@b", kind).into());
+            let text = serde_json::to_string(&reply).unwrap();
+            assert_eq!(serde_json::from_str::<Reply>(&text).unwrap(), reply);
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! Why a replication did not happen.
+
+use crate::error::Family;
+use crate::name::{DatasetName, NameError, SnapshotName};
+use crate::peer::PeerError;
+use crate::plan::Conflict;
+
+/// A replication that failed, with the state it leaves.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicateError {
+    /// Source and target are one name on one machine.
+    #[error("source and target are the same dataset, {dataset}")]
+    SamePlace {
+        /// Both.
+        dataset: DatasetName,
+    },
+    /// The target would be part of what is replicated.
+    #[error("the target {target} lies inside the source {source_dataset}")]
+    TargetInsideSource {
+        /// The source.
+        source_dataset: DatasetName,
+        /// The target.
+        target: DatasetName,
+    },
+    /// The source does not exist.
+    #[error("{peer}: dataset {dataset} does not exist")]
+    NoSource {
+        /// On which peer.
+        peer: String,
+        /// The dataset.
+        dataset: DatasetName,
+    },
+    /// The target cannot be reached by a stream without losing something.
+    #[error("{}", summary(conflicts))]
+    Conflicts {
+        /// All of them.
+        conflicts: Vec<Conflict>,
+    },
+    /// A name would be too long on the target.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// A step other than a transfer failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A transfer failed.
+    #[error("{snapshot} was not replicated to {target}: {cause}")]
+    Transfer {
+        /// What was being sent.
+        snapshot: SnapshotName,
+        /// What it should have become.
+        target: SnapshotName,
+        /// How many datasets of this run the target already has.
+        done: usize,
+        /// How many there are.
+        of: usize,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
+}
+
+fn summary(conflicts: &[Conflict]) -> String {
+    match conflicts {
+        [] => "conflict".to_owned(),
+        [only] => only.to_string(),
+        [first, rest @ ..] => format!("{first} (and {} more like it)", rest.len()),
+    }
+}
+
+impl ReplicateError {
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::SamePlace { .. }
+            | Self::TargetInsideSource { .. }
+            | Self::NoSource { .. }
+            | Self::Name(_) => Family::Usage,
+            Self::Conflicts { conflicts } => {
+                conflicts.first().map_or(Family::Failed, Conflict::family)
+            }
+            Self::Peer(error) => error.family(),
+            Self::Transfer { cause, .. } => cause.family(),
+        }
+    }
+
+    /// What is there now.
+    #[must_use]
+    pub fn state_left(&self) -> Option<String> {
+        match self {
+            Self::Transfer {
+                target, done: 0, ..
+            } => Some(format!(
+                "{} is as it was; nothing of this stream was kept",
+                target.dataset
+            )),
+            Self::Transfer {
+                target, done, of, ..
+            } => Some(format!(
+                "{done} of {of} datasets have their new snapshot; {} is as it was",
+                target.dataset
+            )),
+            Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::Conflicts { conflicts } => conflicts.iter().map(Conflict::remedy).collect(),
+            Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
+                vec!["run the same command again; it goes on from the same base".to_owned()]
+            }
+            Self::NoSource { dataset, .. } => {
+                vec![format!("see what there is: zfs list -r {}", dataset.pool())]
+            }
+            _ => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! What to replicate.
+
+use super::error::ReplicateError;
+use crate::name::{DatasetName, ShortName};
+use crate::stream::compress::Compression;
+use crate::zfs::{Scope, SendMode};
+
+/// Where the snapshot comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SnapshotChoice {
+    /// It exists.
+    Existing(ShortName),
+    /// It is taken now. Older ones of the same series are ours to destroy.
+    Take {
+        /// Its name: the series followed by the time.
+        short: ShortName,
+        /// Beginning of the names of all snapshots that this pair of source
+        /// and target ever took, and of no others.
+        series: String,
+    },
+}
+
+/// Whether source and target names mean datasets of one machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Both sides are this machine.
+    OneMachine,
+    /// The sides are different machines, as far as their addresses tell.
+    TwoMachines,
+}
+
+/// One replication.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What is replicated.
+    pub source: DatasetName,
+    /// What it becomes, exactly.
+    pub target: DatasetName,
+    /// Which state of it.
+    pub snapshot: SnapshotChoice,
+    /// With descendants or without.
+    pub scope: Scope,
+    /// Block form.
+    pub mode: SendMode,
+    /// On one machine or two.
+    pub placement: Placement,
+    /// Compression on the way.
+    pub compression: Compression,
+    /// Change nothing: list, plan and estimate.
+    pub rehearsal: bool,
+}
+
+impl Job {
+    /// Refuses what no listing is needed to refuse.
+    ///
+    /// # Errors
+    /// On one machine: [`ReplicateError::SamePlace`] if the names are equal,
+    /// [`ReplicateError::TargetInsideSource`] if the copy would become part of
+    /// what is copied.
+    pub fn check(&self) -> Result<(), ReplicateError> {
+        if self.placement == Placement::TwoMachines {
+            return Ok(());
+        }
+        let (source, target) = (self.source.clone(), self.target.clone());
+        if source == target {
+            return Err(ReplicateError::SamePlace { dataset: source });
+        }
+        if target.is_within(&source) {
+            return Err(ReplicateError::TargetInsideSource {
+                source_dataset: source,
+                target,
+            });
+        }
+        Ok(())
+    }
+}

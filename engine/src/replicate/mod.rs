@@ -1,0 +1,33 @@
+//! `replicate`: one dataset or tree from one peer to another.
+//!
+//! list both → plan → snapshot → plan again → hold → transfer, dataset by
+//! dataset → prune what earlier runs made.
+//!
+//! Nothing is changed before the first plan is free of conflicts. The truth is
+//! always read from the pools; there is no file that could be wrong. What a run
+//! that is cut leaves behind, and why the next one goes on from there:
+//!
+//! | cut after | left behind | the next run |
+//! |---|---|---|
+//! | the snapshot | an unsent snapshot of ours | takes a newer one, destroys this one |
+//! | creating ancestors | empty datasets | uses them |
+//! | some datasets of a tree | these have the new snapshot | has it as their base |
+//! | a stream, in the middle | nothing of it: ZFS drops what is partial | sends from the same base |
+//! | a stream, before the answer | the target has the snapshot | finds it by guid |
+//! | the last transfer | two of our snapshots on both sides | destroys the older pair |
+
+mod error;
+mod estimate;
+mod job;
+mod prune;
+mod run;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+pub use error::ReplicateError;
+pub use job::{Job, Placement, SnapshotChoice};
+pub use run::{DatasetReport, Report, replicate};
+pub use transfer::Moved;
+
+pub(crate) use run::{Transfers, snapshot_command};

@@ -1,0 +1,462 @@
+//! The driver of one replication.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::error::ReplicateError;
+use super::job::{Job, SnapshotChoice};
+use super::transfer::{Ends, Moved, transfer};
+use super::{estimate, prune};
+use crate::event::{Event, Observer};
+use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::peer::Peer;
+use crate::plan::{DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_tree};
+use crate::stream::compress::Compression;
+use crate::zfs::{Base, Dataset, Scope, SendMode, Snapshot};
+
+/// What became of one dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatasetReport {
+    /// The snapshot on the source.
+    pub snapshot: SnapshotName,
+    /// The snapshot on the target.
+    pub target: SnapshotName,
+    /// Its guid on both sides; zero in a rehearsal that would take it first.
+    pub guid: Guid,
+    /// When it was taken, seconds since 1970.
+    pub creation_seconds: u64,
+    /// What was done, or would be.
+    pub step: Step,
+    /// Estimated bytes of the stream.
+    pub estimated_bytes: u64,
+    /// What was moved.
+    pub moved: Moved,
+}
+
+/// What became of the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// One entry per dataset, parents first.
+    pub datasets: Vec<DatasetReport>,
+}
+
+/// Replicates as `job` says.
+///
+/// # Errors
+/// [`ReplicateError`]; the module's table says what is left behind.
+pub async fn replicate(
+    job: &Job,
+    source: &mut Peer,
+    target: &mut Peer,
+    observer: &dyn Observer,
+) -> Result<Report, ReplicateError> {
+    job.check()?;
+    let no_source = |peer: &Peer| ReplicateError::NoSource {
+        peer: peer.name.clone(),
+        dataset: job.source.clone(),
+    };
+    let listed = source.tree(&job.source, job.scope).await?;
+    let mut source_tree = listed.ok_or_else(|| no_source(source))?;
+    let mut target_tree = target
+        .tree(&job.target, job.scope)
+        .await?
+        .unwrap_or_default();
+    let short = match &job.snapshot {
+        SnapshotChoice::Existing(short) => short,
+        SnapshotChoice::Take { short, .. } => short,
+    };
+    let wanted = |source: &'_ [Dataset], target: &'_ [Dataset]| {
+        plan_tree(&TreeRequest {
+            source,
+            target,
+            target_root: &job.target,
+            short,
+            mode: job.mode,
+        })
+    };
+    let rehearsed = match &job.snapshot {
+        SnapshotChoice::Existing(_) => wanted(&source_tree, &target_tree)?,
+        SnapshotChoice::Take { .. } => wanted(&with_imagined(&source_tree, short), &target_tree)?,
+    };
+    let plan = clear(rehearsed)?;
+    let mut transfers = Transfers {
+        source,
+        target,
+        compression: job.compression,
+        observer,
+        estimates: Vec::new(),
+    };
+    if job.rehearsal {
+        transfers.tell_skipped(&plan);
+        transfers.estimate(&source_tree, &plan).await?;
+        return Ok(transfers.rehearsed(plan));
+    }
+    let plan = match &job.snapshot {
+        SnapshotChoice::Existing(_) => plan,
+        SnapshotChoice::Take { series, .. } => {
+            transfers.take(&source_tree, short, job.scope).await?;
+            transfers
+                .destroy_unsent(series, &job.target, &source_tree, &target_tree)
+                .await;
+            let listed = transfers.source.tree(&job.source, job.scope).await?;
+            source_tree = listed.ok_or_else(|| no_source(transfers.source))?;
+            clear(wanted(&source_tree, &target_tree)?)?
+        }
+    };
+    transfers.tell_skipped(&plan);
+    transfers.estimate(&source_tree, &plan).await?;
+    let report = transfers
+        .run(&plan, &job.target, target_tree.is_empty())
+        .await?;
+    if let SnapshotChoice::Take { series, .. } = &job.snapshot {
+        let listed = transfers.target.tree(&job.target, job.scope).await?;
+        target_tree = listed.unwrap_or_default();
+        transfers
+            .destroy_obsolete(series, &plan, &source_tree, &target_tree)
+            .await;
+    }
+    Ok(report)
+}
+
+fn clear(mut plan: TreePlan) -> Result<TreePlan, ReplicateError> {
+    if plan.conflicts.is_empty() {
+        return Ok(plan);
+    }
+    Err(ReplicateError::Conflicts {
+        conflicts: std::mem::take(&mut plan.conflicts),
+    })
+}
+
+/// The tree as it will be when the snapshot has been taken, for a plan that is
+/// made before anything is changed.
+fn with_imagined(tree: &[Dataset], short: &ShortName) -> Vec<Dataset> {
+    let mut tree = tree.to_vec();
+    for dataset in &mut tree {
+        dataset.snapshots.push(Snapshot {
+            short: short.clone(),
+            guid: Guid(0),
+            createtxg: CreateTxg(u64::MAX),
+            creation_seconds: 0,
+        });
+    }
+    tree
+}
+
+/// A snapshot as zfs(8) would be told to take it, for the log.
+pub(crate) fn snapshot_command(root: &DatasetName, short: &ShortName, scope: Scope) -> String {
+    let recursive = if scope == Scope::Recursive { "-r " } else { "" };
+    format!("zfs snapshot {recursive}{root}@{short}")
+}
+
+/// The steps of a run, with the two peers they happen on.
+pub(crate) struct Transfers<'a> {
+    pub source: &'a mut Peer,
+    pub target: &'a mut Peer,
+    pub compression: Compression,
+    pub observer: &'a dyn Observer,
+    /// Estimated bytes, in the order of the plan.
+    pub estimates: Vec<u64>,
+}
+
+impl Transfers<'_> {
+    fn step(&self, peer: &Peer, command: String) {
+        self.observer.event(&Event::Step {
+            peer: peer.name.clone(),
+            command,
+        });
+    }
+
+    async fn take(
+        &mut self,
+        tree: &[Dataset],
+        short: &ShortName,
+        scope: Scope,
+    ) -> Result<(), ReplicateError> {
+        let names: Result<Vec<_>, _> = tree
+            .iter()
+            .map(|dataset| dataset.name.snapshot(short))
+            .collect();
+        if let Some(root) = tree.first() {
+            self.step(self.source, snapshot_command(&root.name, short, scope));
+        }
+        Ok(self.source.snapshot(names?).await?)
+    }
+
+    pub(crate) fn tell_skipped(&self, plan: &TreePlan) {
+        for skipped in &plan.skipped {
+            self.observer.event(&match skipped {
+                Skipped::NoSnapshot(dataset) => Event::SkippedWithoutSnapshot {
+                    dataset: dataset.clone(),
+                },
+                Skipped::OnlyOnTarget(dataset) => Event::OnlyOnTarget {
+                    dataset: dataset.clone(),
+                },
+            });
+        }
+    }
+
+    pub(crate) async fn estimate(
+        &mut self,
+        tree: &[Dataset],
+        plan: &TreePlan,
+    ) -> Result<(), ReplicateError> {
+        let by_name: HashMap<&DatasetName, &Dataset> = tree
+            .iter()
+            .map(|dataset| (&dataset.name, dataset))
+            .collect();
+        self.estimates.clear();
+        for step in &plan.datasets {
+            let bytes = match by_name.get(&step.snapshot.dataset) {
+                Some(dataset) => estimate::stream_bytes(self.source, dataset, step).await?,
+                None => 0,
+            };
+            self.estimates.push(bytes);
+        }
+        Ok(())
+    }
+
+    fn report(&self, n: usize, step: &DatasetPlan, moved: Moved) -> DatasetReport {
+        DatasetReport {
+            snapshot: step.snapshot.clone(),
+            target: step.target.clone(),
+            guid: step.guid,
+            creation_seconds: step.creation_seconds,
+            step: step.step.clone(),
+            estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
+            moved,
+        }
+    }
+
+    fn rehearsed(&self, plan: TreePlan) -> Report {
+        let report = |(n, step)| self.report(n, step, Moved::default());
+        Report {
+            datasets: plan.datasets.iter().enumerate().map(report).collect(),
+        }
+    }
+
+    /// Carries out a plan without conflicts. Ancestors of `target_root` are
+    /// created if `root_is_new`. What is sent, and what it starts from, is held
+    /// on the source meanwhile.
+    pub(crate) async fn run(
+        &mut self,
+        plan: &TreePlan,
+        target_root: &DatasetName,
+        root_is_new: bool,
+    ) -> Result<Report, ReplicateError> {
+        if root_is_new && target_root.parent().is_some() {
+            for dataset in self.target.create_ancestors(target_root).await? {
+                self.step(self.target, format!("zfs create -o canmount=off {dataset}"));
+            }
+        }
+        let held = snapshots_in_use(plan);
+        if !held.is_empty() {
+            self.source.hold(held).await?;
+        }
+        let outcome = self.transfer_all(plan).await;
+        // The hold ends with the session at the latest; an error here must not
+        // hide the outcome.
+        let released = self.source.release().await;
+        let report = outcome?;
+        released?;
+        Ok(report)
+    }
+
+    async fn transfer_all(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
+        let mut report = Report::default();
+        for (n, step) in plan.datasets.iter().enumerate() {
+            if step.step == Step::UpToDate {
+                self.observer.event(&Event::UpToDate {
+                    snapshot: step.snapshot.clone(),
+                    target: step.target.clone(),
+                });
+                report.datasets.push(self.report(n, step, Moved::default()));
+                continue;
+            }
+            let moved = self.transfer_one(n, step).await.map_err(|cause| {
+                let done = report.datasets.len();
+                ReplicateError::Transfer {
+                    snapshot: step.snapshot.clone(),
+                    target: step.target.clone(),
+                    done,
+                    of: plan.datasets.len(),
+                    cause: Box::new(cause),
+                }
+            })?;
+            report.datasets.push(self.report(n, step, moved));
+        }
+        Ok(report)
+    }
+
+    async fn transfer_one(
+        &mut self,
+        n: usize,
+        step: &DatasetPlan,
+    ) -> Result<Moved, crate::peer::PeerError> {
+        let observer = self.observer;
+        if let Some(origin) = &step.clone_of {
+            let dataset = step.snapshot.dataset.clone();
+            observer.event(&Event::CloneSentWhole {
+                dataset,
+                origin: origin.clone(),
+            });
+        }
+        self.step(self.source, send_command(step));
+        self.step(self.target, format!("zfs receive -u {}", step.target));
+        observer.event(&Event::TransferStarted {
+            snapshot: step.snapshot.clone(),
+            target: step.target.clone(),
+            base: base_text(step),
+            estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
+        });
+        let begun = Instant::now();
+        let mut ends = Ends {
+            source: self.source,
+            target: self.target,
+        };
+        let moved = transfer(&mut ends, step, self.compression, observer).await?;
+        observer.event(&Event::TransferDone {
+            snapshot: step.snapshot.clone(),
+            target: step.target.clone(),
+            guid: step.guid,
+            raw_bytes: moved.raw_bytes,
+            wire_bytes: moved.wire_bytes,
+            milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+        if !moved.refused.is_empty() {
+            observer.event(&Event::PropertiesRefused {
+                dataset: step.target.dataset.clone(),
+                refused: moved.refused.clone(),
+            });
+        }
+        Ok(moved)
+    }
+
+    /// Destroys snapshots of ours that never reached the target. A failure is
+    /// only told: they are in nobody's way.
+    async fn destroy_unsent(
+        &mut self,
+        series: &str,
+        target_root: &DatasetName,
+        source_tree: &[Dataset],
+        target_tree: &[Dataset],
+    ) {
+        let Some(root) = source_tree.first() else {
+            return;
+        };
+        let there: HashMap<&DatasetName, &Dataset> = target_tree
+            .iter()
+            .map(|dataset| (&dataset.name, dataset))
+            .collect();
+        let doomed: Vec<_> = source_tree
+            .iter()
+            .flat_map(|dataset| {
+                let target = dataset.name.rebase(&root.name, target_root).ok();
+                let target = target.and_then(|name| there.get(&name).copied());
+                prune::unsent(series, dataset, target)
+            })
+            .collect();
+        let result = destroy(self.source, self.observer, doomed).await;
+        tell_failed_pruning(self.observer, result);
+    }
+
+    async fn destroy_obsolete(
+        &mut self,
+        series: &str,
+        plan: &TreePlan,
+        source_tree: &[Dataset],
+        target_tree: &[Dataset],
+    ) {
+        let find = |tree: &'_ [Dataset], name: &DatasetName| {
+            tree.iter().position(|dataset| dataset.name == *name)
+        };
+        let mut source_doomed = Vec::new();
+        let mut target_doomed = Vec::new();
+        for step in &plan.datasets {
+            let source = find(source_tree, &step.snapshot.dataset);
+            let target = find(target_tree, &step.target.dataset);
+            if let (Some(source), Some(target)) = (source, target) {
+                let found = prune::obsolete(
+                    series,
+                    step.guid,
+                    &source_tree[source],
+                    &target_tree[target],
+                );
+                source_doomed.extend(found.source);
+                target_doomed.extend(found.target);
+            }
+        }
+        let result = destroy(self.target, self.observer, target_doomed).await;
+        tell_failed_pruning(self.observer, result);
+        let result = destroy(self.source, self.observer, source_doomed).await;
+        tell_failed_pruning(self.observer, result);
+    }
+}
+
+async fn destroy(
+    peer: &mut Peer,
+    observer: &dyn Observer,
+    doomed: Vec<(SnapshotName, Guid)>,
+) -> Result<(), crate::peer::PeerError> {
+    if doomed.is_empty() {
+        return Ok(());
+    }
+    for (name, _) in &doomed {
+        observer.event(&Event::Step {
+            peer: peer.name.clone(),
+            command: format!("zfs destroy {name}"),
+        });
+    }
+    peer.destroy_snapshots(doomed).await
+}
+
+fn tell_failed_pruning(observer: &dyn Observer, result: Result<(), crate::peer::PeerError>) {
+    if let Err(error) = result {
+        let text = format!("snapshots of earlier runs stay for now: {}", error.cause);
+        observer.event(&Event::Notice {
+            peer: error.peer,
+            text,
+        });
+    }
+}
+
+/// Everything on the source that the streams of `plan` read from.
+fn snapshots_in_use(plan: &TreePlan) -> Vec<SnapshotName> {
+    let mut names = Vec::new();
+    for step in &plan.datasets {
+        match &step.step {
+            Step::UpToDate => continue,
+            Step::Incremental {
+                base: Base::Snapshot(base),
+                ..
+            } => names.push(base.clone()),
+            Step::Incremental { .. } | Step::Full => {}
+        }
+        names.push(step.snapshot.clone());
+    }
+    names
+}
+
+fn base_text(step: &DatasetPlan) -> Option<String> {
+    match &step.step {
+        Step::Incremental {
+            base: Base::Snapshot(name),
+            ..
+        } => Some(format!("@{}", name.short)),
+        Step::Incremental {
+            base: Base::Bookmark(short),
+            ..
+        } => Some(format!("#{short}")),
+        _ => None,
+    }
+}
+
+fn send_command(step: &DatasetPlan) -> String {
+    let flags = match step.mode {
+        SendMode::Plain => "-Lec",
+        SendMode::Raw => "-w",
+    };
+    match base_text(step) {
+        Some(base) => format!("zfs send {flags} -i {base} {}", step.snapshot),
+        None => format!("zfs send {flags} {}", step.snapshot),
+    }
+}

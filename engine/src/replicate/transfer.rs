@@ -1,0 +1,263 @@
+//! One transfer: frames go from one peer to another, unopened.
+//!
+//! The driver asks the target to get ready, asks the source to send, and passes
+//! frames on. It looks at headers only; what is in the frames is between the
+//! two helpers. The target's answer decides: an end frame that was passed on
+//! proves nothing.
+//!
+//! When one side fails the other is told to stop and both are left ready for
+//! the next request, so that the failure of one dataset does not cost the
+//! connections. If both fail, the target's reason is the cause to report: a
+//! sender whose receiver went away only knows that it did.
+
+use tokio::sync::mpsc;
+
+use crate::event::{Event, Observer};
+use crate::peer::wire::{Gone, WireError};
+use crate::peer::{Peer, PeerError};
+use crate::plan::DatasetPlan;
+use crate::protocol::message::{Abort, Failure, Reply, Request};
+use crate::stream::compress::Compression;
+use crate::stream::frame::{Frame, Kind};
+use crate::zfs::PropertyRefusal;
+
+/// What a transfer moved.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Moved {
+    /// Bytes of the ZFS stream.
+    pub raw_bytes: u64,
+    /// Bytes on the wire, headers included.
+    pub wire_bytes: u64,
+    /// Properties that the target did not take.
+    pub refused: Vec<PropertyRefusal>,
+}
+
+/// The two ends of a transfer.
+pub(crate) struct Ends<'a> {
+    pub source: &'a mut Peer,
+    pub target: &'a mut Peer,
+}
+
+/// Sends what `plan` says. Its step must not be `UpToDate`.
+///
+/// After success the target has the snapshot. After an error it does not,
+/// unless the connection broke between ZFS's success and the answer; the next
+/// run then finds it by its guid.
+pub(crate) async fn transfer(
+    ends: &mut Ends<'_>,
+    plan: &DatasetPlan,
+    compression: Compression,
+    observer: &dyn Observer,
+) -> Result<Moved, PeerError> {
+    let Some(request) = plan.send_request() else {
+        return Ok(Moved::default());
+    };
+    let number = ends.source.next_transfer();
+    let receive = Request::Receive {
+        request: plan.receive_request(),
+        transfer: number,
+        to_guid: plan.guid,
+        from_guid: plan.base_guid(),
+    };
+    ends.target.request(&receive).await?;
+    match ends.target.reply().await? {
+        Reply::Ready => {}
+        _ => {
+            return Err(ends
+                .target
+                .confused("it should have become ready to receive"));
+        }
+    }
+    let asked = ends
+        .source
+        .request(&Request::Send {
+            request,
+            transfer: number,
+            compression,
+        })
+        .await;
+    let mut switch = Switch {
+        number,
+        moved: Moved::default(),
+        observer,
+    };
+    match asked {
+        Ok(()) => switch.run(ends).await,
+        Err(error) => switch.give_up(ends, error).await,
+    }
+}
+
+struct Switch<'a> {
+    number: u64,
+    moved: Moved,
+    observer: &'a dyn Observer,
+}
+
+/// What came first.
+enum Next {
+    FromSource(Result<Option<Frame>, WireError>),
+    FromTarget(Result<Option<Frame>, WireError>),
+    Sent(Result<(), Gone>),
+}
+
+impl Switch<'_> {
+    async fn run(&mut self, ends: &mut Ends<'_>) -> Result<Moved, PeerError> {
+        let mut waiting: Option<Frame> = None;
+        loop {
+            let next = {
+                let (source, target) = (&mut ends.source.reader, &mut ends.target.reader);
+                let writer = &ends.target.writer;
+                tokio::select! {
+                    biased;
+                    early = target.next() => Next::FromTarget(early),
+                    permit = writer.reserve(), if waiting.is_some() => {
+                        Next::Sent(permit.map(|permit| pass(permit, waiting.take())))
+                    }
+                    frame = source.next(), if waiting.is_none() => Next::FromSource(frame),
+                }
+            };
+            match next {
+                Next::Sent(Ok(())) => {}
+                Next::Sent(Err(Gone)) => {
+                    let cause = ends.target.reader.cause_of_end().await;
+                    let error = ends.target.broken(cause);
+                    return self.stop_source(ends, error).await;
+                }
+                Next::FromTarget(reply) => {
+                    let error = early_answer(ends.target, reply);
+                    let error = self.stop_source(ends, error).await;
+                    // The target drops frames until it is told that no more come.
+                    let _ = ends
+                        .target
+                        .writer
+                        .send(self.abort("the target failed"))
+                        .await;
+                    return error;
+                }
+                Next::FromSource(frame) => match self.sort(ends.source, frame) {
+                    Ok(frame) if frame.header.kind == Kind::End => {
+                        if ends.target.writer.send(frame).await.is_err() {
+                            let cause = ends.target.reader.cause_of_end().await;
+                            return Err(ends.target.broken(cause));
+                        }
+                        return self.answer(ends.target).await;
+                    }
+                    Ok(frame) => {
+                        self.count(&frame);
+                        waiting = Some(frame);
+                    }
+                    Err(error) => return self.give_up(ends, error).await,
+                },
+            }
+        }
+    }
+
+    /// Accepts what may come from the source during a transfer.
+    fn sort(
+        &self,
+        source: &Peer,
+        frame: Result<Option<Frame>, WireError>,
+    ) -> Result<Frame, PeerError> {
+        let frame = frame
+            .map_err(|error| source.broken(error))?
+            .ok_or_else(|| source.broken(WireError::Closed))?;
+        match frame.header.kind {
+            Kind::Message => match source.read_reply(&frame) {
+                Err(error) => Err(error),
+                Ok(_) => Err(source.confused("stream data was due")),
+            },
+            _ if frame.header.transfer != self.number => {
+                Err(source.confused("stream data of another transfer came"))
+            }
+            Kind::Data | Kind::End => Ok(frame),
+            Kind::Heartbeat => Err(source.confused("stream data was due")),
+            Kind::Abort => Err(match read_abort(&frame) {
+                Some(failure) => PeerError::new(&source.name, failure),
+                None => source.confused("it stopped and gave no valid reason"),
+            }),
+        }
+    }
+
+    fn count(&mut self, frame: &Frame) {
+        self.moved.raw_bytes += frame.header.raw_bytes as u64;
+        self.moved.wire_bytes += frame.wire_bytes() as u64;
+        self.observer.event(&Event::Progress {
+            raw_bytes: self.moved.raw_bytes,
+            wire_bytes: self.moved.wire_bytes,
+        });
+    }
+
+    /// The target's verdict, after the end frame.
+    async fn answer(&mut self, target: &mut Peer) -> Result<Moved, PeerError> {
+        match target.reply().await? {
+            Reply::Received { raw_bytes, refused } if raw_bytes == self.moved.raw_bytes => {
+                Ok(Moved {
+                    refused,
+                    ..self.moved.clone()
+                })
+            }
+            Reply::Received { .. } => {
+                Err(target.confused("it received another number of bytes than was sent"))
+            }
+            _ => Err(target.confused("the result of the transfer was due")),
+        }
+    }
+
+    /// The source failed: the target is told, and its answer (that it received
+    /// nothing) is taken off the line.
+    async fn give_up(&self, ends: &mut Ends<'_>, error: PeerError) -> Result<Moved, PeerError> {
+        let told = ends
+            .target
+            .writer
+            .send(self.abort(&error.to_string()))
+            .await;
+        if told.is_ok() {
+            let _ = ends.target.reply().await;
+        }
+        Err(error)
+    }
+
+    /// The target failed: the source is told, and what it still sends is
+    /// taken off the line.
+    async fn stop_source(&self, ends: &mut Ends<'_>, error: PeerError) -> Result<Moved, PeerError> {
+        if ends.source.request(&Request::Cancel).await.is_ok() {
+            while let Ok(Some(frame)) = ends.source.reader.next().await {
+                if matches!(frame.header.kind, Kind::End | Kind::Abort | Kind::Message) {
+                    break;
+                }
+            }
+        }
+        Err(error)
+    }
+
+    fn abort(&self, reason: &str) -> Frame {
+        let failure = Failure::Internal(reason.to_owned());
+        let text = serde_json::to_vec(&Abort { failure }).expect("plain data");
+        Frame::stored(Kind::Abort, self.number, 0, &text)
+    }
+}
+
+fn pass(permit: mpsc::Permit<'_, bytes::Bytes>, frame: Option<Frame>) {
+    if let Some(frame) = frame {
+        permit.send(frame.into_wire());
+    }
+}
+
+/// Whatever the target says before the end frame is a failure.
+fn early_answer(target: &Peer, reply: Result<Option<Frame>, WireError>) -> PeerError {
+    match reply {
+        Ok(Some(frame)) => match target.read_reply(&frame) {
+            Err(error) => error,
+            Ok(_) => target.confused("it answered before the stream had ended"),
+        },
+        Ok(None) => target.broken(WireError::Closed),
+        Err(error) => target.broken(error),
+    }
+}
+
+fn read_abort(frame: &Frame) -> Option<Failure> {
+    let payload = frame.verified_payload().ok()?;
+    serde_json::from_slice::<Abort>(payload)
+        .ok()
+        .map(|abort| abort.failure)
+}

@@ -1,0 +1,186 @@
+//! From frames back to the bytes of the stream, checked.
+
+use bytes::Bytes;
+
+use super::frame::{Codec, Frame, FrameError, Kind};
+use super::outbound::{Digest, StreamEnd};
+
+/// Checks and decodes the frames of one transfer.
+pub struct Inbound {
+    transfer: u64,
+    sequence: u64,
+    digest: Digest,
+    context: zstd::bulk::Decompressor<'static>,
+}
+
+impl std::fmt::Debug for Inbound {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbound")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Inbound {
+    /// Expects the frames of transfer number `transfer`.
+    ///
+    /// # Errors
+    /// If zstd cannot allocate its context.
+    pub fn new(transfer: u64) -> std::io::Result<Self> {
+        Ok(Self {
+            transfer,
+            sequence: 0,
+            digest: Digest::default(),
+            context: zstd::bulk::Decompressor::new()?,
+        })
+    }
+
+    /// The bytes of the next data frame; without a copy if it was stored.
+    ///
+    /// # Errors
+    /// [`FrameError`] if it is out of order, damaged, or not a data frame.
+    pub fn data(&mut self, frame: &Frame) -> Result<Bytes, FrameError> {
+        self.check_place(frame, Kind::Data)?;
+        let header = &frame.header;
+        let raw = match header.codec {
+            Codec::Stored => frame.payload_bytes(),
+            Codec::Zstd => {
+                let mut raw = Vec::with_capacity(header.raw_bytes);
+                let length = self
+                    .context
+                    .decompress_to_buffer(frame.payload(), &mut raw)
+                    .map_err(|_| FrameError::Codec(header.sequence))?;
+                if length != header.raw_bytes {
+                    return Err(FrameError::Codec(header.sequence));
+                }
+                Bytes::from(raw)
+            }
+        };
+        if blake3::hash(&raw).as_bytes() != &header.hash {
+            return Err(FrameError::Hash(header.sequence));
+        }
+        self.sequence += 1;
+        self.digest.add(header);
+        Ok(raw)
+    }
+
+    /// Compares the end frame with what arrived.
+    ///
+    /// # Errors
+    /// [`FrameError::Digest`] if anything is missing or different.
+    pub fn end(&self, frame: &Frame) -> Result<StreamEnd, FrameError> {
+        self.check_place(frame, Kind::End)?;
+        let claimed: StreamEnd = serde_json::from_slice(frame.verified_payload()?)
+            .map_err(|_| FrameError::Digest("the end frame is malformed"))?;
+        let arrived = self.digest.end();
+        if claimed.frames != arrived.frames || claimed.raw_bytes != arrived.raw_bytes {
+            return Err(FrameError::Digest("length"));
+        }
+        if claimed.digest != arrived.digest {
+            return Err(FrameError::Digest("content"));
+        }
+        Ok(arrived)
+    }
+
+    fn check_place(&self, frame: &Frame, kind: Kind) -> Result<(), FrameError> {
+        let header = &frame.header;
+        if header.kind != kind {
+            return Err(FrameError::Unexpected(header.kind));
+        }
+        if header.transfer != self.transfer {
+            return Err(FrameError::Transfer {
+                expected: self.transfer,
+                got: header.transfer,
+            });
+        }
+        if header.sequence != self.sequence {
+            return Err(FrameError::Order {
+                expected: self.sequence,
+                got: header.sequence,
+            });
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::compress::{Compression, Link};
+    use crate::stream::outbound::Outbound;
+
+    fn blocks() -> Vec<Vec<u8>> {
+        (0..6u8).map(|n| vec![n; 1000 + usize::from(n)]).collect()
+    }
+
+    fn framed(link: Link) -> (Vec<Frame>, Frame) {
+        let mut outbound = Outbound::new(3, Compression::Adaptive);
+        let frames = blocks()
+            .iter()
+            .map(|block| outbound.data(block, link))
+            .collect();
+        (frames, outbound.end())
+    }
+
+    #[test]
+    fn what_went_out_comes_in_stored_or_compressed() {
+        for link in [Link::Waiting, Link::Full] {
+            let (frames, end) = framed(link);
+            let mut inbound = Inbound::new(3).unwrap();
+            for (frame, block) in frames.iter().zip(blocks()) {
+                assert_eq!(inbound.data(frame).unwrap(), block);
+            }
+            assert_eq!(inbound.end(&end).unwrap().frames, 6);
+        }
+    }
+
+    #[test]
+    fn a_missing_doubled_or_exchanged_frame_is_refused() {
+        let (frames, end) = framed(Link::Waiting);
+        for order in [vec![0, 2], vec![0, 0], vec![1]] {
+            let mut inbound = Inbound::new(3).unwrap();
+            let result: Result<(), FrameError> = order
+                .iter()
+                .try_for_each(|&n: &usize| inbound.data(&frames[n]).map(|_| ()));
+            assert!(
+                matches!(result, Err(FrameError::Order { .. })),
+                "{order:?}: {result:?}"
+            );
+        }
+        let mut inbound = Inbound::new(3).unwrap();
+        inbound.data(&frames[0]).unwrap();
+        assert!(matches!(inbound.end(&end), Err(FrameError::Order { .. })));
+    }
+
+    #[test]
+    fn a_changed_byte_is_refused_wherever_it_is() {
+        let (frames, _) = framed(Link::Full);
+        let wire = frames[0].clone().into_wire();
+        for at in 0..wire.len() {
+            let mut bytes = wire.to_vec();
+            bytes[at] ^= 0x41;
+            let mut decoder = crate::stream::frame::Decoder::default();
+            decoder.push(Bytes::from(bytes));
+            let outcome = match decoder.next_frame() {
+                Ok(Some(frame)) => Inbound::new(3).unwrap().data(&frame),
+                // A longer frame is being waited for: the connection's end tells.
+                Ok(None) => decoder.finish().map(|()| Bytes::new()),
+                Err(error) => Err(error),
+            };
+            assert!(outcome.is_err(), "byte {at} changed without notice");
+        }
+    }
+
+    #[test]
+    fn frames_of_another_transfer_are_refused() {
+        let (frames, _) = framed(Link::Waiting);
+        let error = Inbound::new(4).unwrap().data(&frames[0]).unwrap_err();
+        assert_eq!(
+            error,
+            FrameError::Transfer {
+                expected: 4,
+                got: 3
+            }
+        );
+    }
+}

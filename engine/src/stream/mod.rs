@@ -1,0 +1,16 @@
+//! The stream between the two pipes: records as ZFS writes them, frames as
+//! they cross the network.
+//!
+//! On the sending side `outbound` cuts what ZFS writes into blocks of 1 MiB,
+//! hashes each (blake3), compresses it if that pays (`compress`) and puts it
+//! into a frame. On the receiving side `inbound` checks order, length and hash
+//! and gives back the bytes. The end is a frame of its own with a digest over
+//! the whole stream: data that merely stops has not arrived.
+//!
+//! Everything here is a function of its input: no I/O, no clock, no runtime.
+
+pub mod compress;
+pub mod frame;
+pub mod inbound;
+pub mod outbound;
+pub mod record;

@@ -1,0 +1,33 @@
+//! The configuration of a service: an INI file in the dialect of OpenSVC.
+//!
+//! The first step of the scheme: text → lines with their numbers → keywords,
+//! found by scope and with references expanded → typed values → resources as
+//! one node sees them. A file is checked for **all** its nodes when it is
+//! read, so what resolves here resolves on the peers, and every mistake is
+//! reported in one go. What a resource's snapshots are worth, and who sends
+//! now, is left to the driver.
+
+mod check;
+mod cluster;
+mod collide;
+mod ini;
+mod keyword;
+mod lookup;
+mod mistake;
+mod names;
+mod resolve;
+mod resource;
+mod service;
+#[cfg(test)]
+mod tests;
+mod value;
+mod views;
+
+pub use mistake::{ConfigError, Mistake, MistakeKind, Notice, Place};
+pub use names::{BadName, NodeName, Rid, ServiceName};
+pub use resource::{
+    Connection, Naming, ReceivesFrom, Reception, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends,
+    SnapshotNames, Target, TargetKind, WhyReceiver,
+};
+pub use service::{ResolveError, Service, Topology};
+pub use value::duration_text;

@@ -1,0 +1,393 @@
+//! One node's view of every resource: keywords → typed values with defaults.
+//!
+//! Runs once per node while a file is read, so that a mistake that only one
+//! node would meet is found on all of them. Mistakes are collected; a resource
+//! that has one is left out.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::cluster::Settings;
+use super::lookup::Lookup;
+use super::mistake::{Mistake, MistakeKind, Place};
+use super::names::{NodeName, Rid};
+use super::resource::{
+    Connection, Naming, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends, SnapshotNames, Target,
+    TargetKind, WhyReceiver,
+};
+use super::service::Topology;
+use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
+use crate::name::DatasetName;
+
+/// The words of `target`.
+const TARGET_WORDS: [(&str, TargetKind); 3] = [
+    ("nodes", TargetKind::Nodes),
+    ("drpnodes", TargetKind::DrpNodes),
+    ("local", TargetKind::Local),
+];
+
+/// How others reach each node for one resource; the same for all senders, so
+/// it is read once and not by each of them.
+pub(super) type Peers<'a> = BTreeMap<&'a NodeName, Peer>;
+
+/// What describes one peer.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    address: String,
+    user: Option<String>,
+    port: Option<u16>,
+    remote_command: Option<String>,
+}
+
+/// Reads how each node is reached for the resource `rid`.
+pub(super) fn peers<'a>(
+    lookup: Lookup<'_>,
+    settings: &'a Settings,
+    rid: &Rid,
+    mistakes: &mut Vec<Mistake>,
+) -> Peers<'a> {
+    let mut read = |node: &NodeName| {
+        let mut reader = Reader {
+            lookup: Lookup {
+                node: Some(node),
+                ..lookup
+            },
+            node,
+            rid,
+            mistakes: &mut *mistakes,
+        };
+        let address = reader.unless_empty("address", address);
+        Peer {
+            address: address.unwrap_or_else(|| node.to_string()),
+            user: reader.unless_empty("ssh_user", user),
+            port: reader.unless_empty("ssh_port", port),
+            remote_command: reader.unless_empty("remote_command", one_line),
+        }
+    };
+    settings
+        .cluster
+        .all()
+        .map(|node| (node, read(node)))
+        .collect()
+}
+
+/// Reads the resource `rid` as `node` sees it; `None` if it has a mistake.
+pub(super) fn resource(
+    lookup: Lookup<'_>,
+    settings: &Settings,
+    peers: &Peers<'_>,
+    Seen { node, rid }: Seen<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> Option<Resource> {
+    let mistakes_before = mistakes.len();
+    let lookup = Lookup {
+        node: Some(node),
+        ..lookup
+    };
+    let mut reader = Reader {
+        lookup,
+        node,
+        rid,
+        mistakes,
+    };
+    let naming = reader.value("naming", |text| {
+        choice(text, &[("plain", Naming::Plain), ("rid", Naming::Rid)])
+    });
+    let naming = naming.unwrap_or(Naming::Plain);
+    let sync_max_delay = reader.value("sync_max_delay", max_delay);
+    let tags = reader.text("tags").unwrap_or_default();
+    let role = reader.role(settings, peers);
+    let resource = Resource {
+        rid: rid.clone(),
+        disabled: reader.flag("disable").unwrap_or(false),
+        optional: reader.flag("optional").unwrap_or(false),
+        recursive: reader.flag("recursive").unwrap_or(true),
+        intermediary: reader.flag("intermediary").unwrap_or(true),
+        sync_max_delay: sync_max_delay.unwrap_or(SYNC_MAX_DELAY_DEFAULT),
+        tags: tags.split_whitespace().map(str::to_owned).collect(),
+        schedule: reader.text("schedule"),
+        comment: lookup.find_literal(rid.as_str(), "comment"),
+        naming,
+        names: SnapshotNames::new(naming, rid),
+        role: role?,
+    };
+    (mistakes.len() == mistakes_before).then_some(resource)
+}
+
+fn max_delay(text: &str) -> Result<std::time::Duration, Wrong> {
+    let delay = duration(text, BareNumber::Minutes)?;
+    if delay.is_zero() {
+        return Err(Wrong::new(
+            "with a delay of zero no copy is ever up to date",
+            "write how old the data may become, for example `1d`",
+        ));
+    }
+    Ok(delay)
+}
+
+/// Which resource is seen by which node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen<'a> {
+    pub node: &'a NodeName,
+    pub rid: &'a Rid,
+}
+
+struct Reader<'a, 'm> {
+    lookup: Lookup<'a>,
+    node: &'a NodeName,
+    rid: &'a Rid,
+    mistakes: &'m mut Vec<Mistake>,
+}
+
+impl Reader<'_, '_> {
+    /// The text of a keyword, if it is set and not empty.
+    fn text(&mut self, keyword: &str) -> Option<String> {
+        self.found(keyword).filter(|text| !text.is_empty())
+    }
+
+    fn found(&mut self, keyword: &str) -> Option<String> {
+        match self.lookup.find(self.rid.as_str(), keyword) {
+            Ok(found) => found.map(|found| found.text),
+            Err(mistake) => {
+                self.mistakes.push(mistake);
+                None
+            }
+        }
+    }
+
+    fn place(&self, keyword: &str) -> Place {
+        self.lookup.place(self.rid.as_str(), keyword)
+    }
+
+    fn wrong(&mut self, keyword: &str, kind: MistakeKind, wrong: Wrong) {
+        self.mistakes.push(Mistake {
+            place: self.place(keyword),
+            kind,
+            problem: wrong.problem,
+            remedy: wrong.remedy,
+        });
+    }
+
+    fn parsed<T>(&mut self, keyword: &str, parsed: Result<T, Wrong>) -> Option<T> {
+        match parsed {
+            Ok(value) => Some(value),
+            Err(wrong) => {
+                self.wrong(keyword, MistakeKind::BadValue, wrong);
+                None
+            }
+        }
+    }
+
+    /// A keyword whose empty value is a mistake.
+    fn value<T>(
+        &mut self,
+        keyword: &str,
+        parse: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let text = self.found(keyword)?;
+        self.parsed(keyword, parse(&text))
+    }
+
+    /// A keyword whose empty value means that it is not set.
+    fn unless_empty<T>(
+        &mut self,
+        keyword: &str,
+        parse: impl FnOnce(&str) -> Result<T, Wrong>,
+    ) -> Option<T> {
+        let text = self.text(keyword)?;
+        self.parsed(keyword, parse(&text))
+    }
+
+    fn flag(&mut self, keyword: &str) -> Option<bool> {
+        self.value(keyword, boolean)
+    }
+
+    /// The role of the node; `None` if there was a mistake.
+    fn role(&mut self, settings: &Settings, peers: &Peers<'_>) -> Option<Role> {
+        let mistakes_before = self.mistakes.len();
+        let src = self.unless_empty("src", dataset);
+        // A wrong dst or target is a mistake on every node, also on one that
+        // does not send now.
+        let dst = self.unless_empty("dst", dataset);
+        let kinds = self.found("target").map(|text| self.kinds(&text));
+        if self.mistakes.len() > mistakes_before {
+            return None;
+        }
+        let Some(src) = src else {
+            return Some(Role::ReceiverOnly(WhyReceiver::NoSource));
+        };
+        let Some(kinds) = kinds else {
+            self.wrong(
+                "target",
+                MistakeKind::Missing,
+                Wrong::new(
+                    "it is not said where the data goes",
+                    "write `target = nodes`, or a list of nodes, drpnodes and local",
+                ),
+            );
+            return None;
+        };
+        let dst = dst.unwrap_or_else(|| src.clone());
+        if kinds.contains(&TargetKind::Local) && dst.pool() == src.pool() {
+            self.wrong(
+                "dst",
+                MistakeKind::Collision,
+                Wrong::new(
+                    format!(
+                        "with `target = local`, src {src} and dst {dst} are in one pool of {}",
+                        self.node
+                    ),
+                    "set dst to a dataset in another pool",
+                ),
+            );
+            return None;
+        }
+        let targets = self.targets(settings, peers, &kinds, &dst);
+        let primary = settings.cluster.flex_primary.as_ref();
+        match primary.filter(|_| settings.topology == Topology::Flex) {
+            Some(primary) if primary != self.node => {
+                Some(Role::ReceiverOnly(WhyReceiver::NotFlexPrimary {
+                    primary: primary.clone(),
+                }))
+            }
+            _ => Some(Role::Sender(Sends { src, dst, targets })),
+        }
+    }
+
+    fn kinds(&mut self, text: &str) -> Vec<TargetKind> {
+        let mut kinds = Vec::new();
+        for word in text.split_whitespace() {
+            match self.parsed("target", choice(word, &TARGET_WORDS)) {
+                Some(kind) if !kinds.contains(&kind) => kinds.push(kind),
+                _ => {}
+            }
+        }
+        kinds
+    }
+
+    fn targets(
+        &mut self,
+        settings: &Settings,
+        peers: &Peers<'_>,
+        kinds: &[TargetKind],
+        dst: &DatasetName,
+    ) -> Vec<Target> {
+        let identity = self.unless_empty("ssh_identity", absolute_path);
+        let known_hosts = self.unless_empty("ssh_known_hosts", absolute_path);
+        let mut targets = Vec::new();
+        for &kind in kinds {
+            let nodes = match kind {
+                TargetKind::Nodes => &settings.cluster.nodes,
+                TargetKind::DrpNodes => &settings.cluster.drpnodes,
+                TargetKind::Local => {
+                    targets.push(Target {
+                        node: self.node.clone(),
+                        kind,
+                        dst: dst.clone(),
+                        connection: None,
+                    });
+                    continue;
+                }
+            };
+            let others = nodes.iter().filter(|peer| *peer != self.node);
+            for (name, peer) in others.filter_map(|name| Some((name, peers.get(name)?.clone()))) {
+                targets.push(Target {
+                    node: name.clone(),
+                    kind,
+                    dst: dst.clone(),
+                    connection: Some(Connection {
+                        address: peer.address,
+                        user: peer.user,
+                        port: peer.port,
+                        identity: identity.clone(),
+                        known_hosts: known_hosts.clone(),
+                        remote_command: peer.remote_command,
+                    }),
+                });
+            }
+        }
+        targets
+    }
+}
+
+fn dataset(text: &str) -> Result<DatasetName, Wrong> {
+    if text.starts_with('/') {
+        return Err(Wrong::new(
+            format!(
+                "`{}` is a mount point, which is not resolved yet",
+                shown(text)
+            ),
+            "write the dataset that is mounted there (`zfs list -o name PATH` says which)",
+        ));
+    }
+    DatasetName::parse(text)
+        .map_err(|error| Wrong::new(error.to_string(), "write a dataset such as `tank/data`"))
+}
+
+fn address(text: &str) -> Result<String, Wrong> {
+    /// Longest host name in DNS, and longer than any IP address.
+    const ADDRESS_BYTES_MAX: usize = 253;
+    let fits = text.len() <= ADDRESS_BYTES_MAX
+        && !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '%'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(
+            format!("`{}` is no host name and no IP address", shown(text)),
+            "write one of them alone; user and port have keywords of their own",
+        ))
+    }
+}
+
+fn user(text: &str) -> Result<String, Wrong> {
+    /// Longest user name that Linux and FreeBSD take.
+    const USER_BYTES_MAX: usize = 32;
+    let fits = text.len() <= USER_BYTES_MAX
+        && !text.starts_with('-')
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err(Wrong::new(
+            format!("`{}` is no user name", shown(text)),
+            "write the name of an account on the peer, for example `zferry`",
+        ))
+    }
+}
+
+fn port(text: &str) -> Result<u16, Wrong> {
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(port),
+        _ => Err(Wrong::new(
+            format!("`{}` is no port", shown(text)),
+            "write a number from 1 to 65535",
+        )),
+    }
+}
+
+fn absolute_path(text: &str) -> Result<PathBuf, Wrong> {
+    if text.starts_with('/') && !text.contains('\n') {
+        Ok(PathBuf::from(text))
+    } else {
+        Err(Wrong::new(
+            format!("`{}` is no absolute path", shown(text)),
+            "write a path that begins with `/`; `~` is not expanded",
+        ))
+    }
+}
+
+fn one_line(text: &str) -> Result<String, Wrong> {
+    if text.contains('\n') {
+        Err(Wrong::new(
+            "the command has more than one line",
+            "write it on one line",
+        ))
+    } else {
+        Ok(text.to_owned())
+    }
+}

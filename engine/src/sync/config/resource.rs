@@ -1,0 +1,229 @@
+//! A service as one node sees it: resources, targets, connection settings.
+//!
+//! These are the results of [`super::Service::resolve`] and
+//! [`super::Service::receives_for`]: everything expanded, checked and with its
+//! default in place. The sync driver reads them and never looks at a keyword.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::names::{NodeName, Rid};
+use crate::name::{DatasetName, NameError, ShortName};
+
+/// `sync_max_delay` if it is not set, one day: the default of the cluster
+/// agents, so that a copy that nobody refreshes never stays up for ever.
+pub const SYNC_MAX_DELAY_DEFAULT: Duration = Duration::from_secs(86_400);
+
+/// How the snapshots of a resource are called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Naming {
+    /// `@sent`, `@tosend`.
+    Plain,
+    /// `@sync.1.sent`, `@sync.1.tosend`: several resources may share a source.
+    Rid,
+}
+
+/// The short names of the snapshots that belong to one resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SnapshotNames {
+    /// The last state that both sides are known to share.
+    pub sent: ShortName,
+    /// The state that is being sent.
+    pub tosend: ShortName,
+    /// The former `sent` between the two renames of a rotation.
+    pub aside: ShortName,
+}
+
+impl SnapshotNames {
+    /// The names that `naming` gives to the resource `rid`.
+    #[must_use]
+    pub fn new(naming: Naming, rid: &Rid) -> Self {
+        let prefix = match naming {
+            Naming::Plain => String::new(),
+            Naming::Rid => format!("{}.", rid.dotted()),
+        };
+        let name = |word: &str| -> Result<ShortName, NameError> {
+            ShortName::parse(&format!("{prefix}{word}"))
+        };
+        let because = "a resource id holds only characters and lengths that a snapshot name may";
+        Self {
+            sent: name("sent").expect(because),
+            tosend: name("tosend").expect(because),
+            aside: name("sent.old").expect(because),
+        }
+    }
+}
+
+/// One resource on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resource {
+    /// Its id.
+    pub rid: Rid,
+    /// What this node does for it.
+    pub role: Role,
+    /// `disable`: skipped, status n/a.
+    pub disabled: bool,
+    /// `optional`: its failure does not fail the command.
+    pub optional: bool,
+    /// `recursive`: the datasets below src too.
+    pub recursive: bool,
+    /// `intermediary`: also the snapshots taken between `@sent` and `@tosend`.
+    pub intermediary: bool,
+    /// `sync_max_delay`: data older than this turn the status to warn.
+    pub sync_max_delay: Duration,
+    /// `tags`, for example `delay_snap`.
+    pub tags: BTreeSet<String>,
+    /// `schedule`, the text as written.
+    pub schedule: Option<String>,
+    /// `comment`, the text as written.
+    pub comment: Option<String>,
+    /// `naming`.
+    pub naming: Naming,
+    /// The snapshot names that follow from it.
+    pub names: SnapshotNames,
+}
+
+impl Resource {
+    /// What this node sends, if it sends at all.
+    #[must_use]
+    pub fn sends(&self) -> Option<&Sends> {
+        match &self.role {
+            Role::Sender(sends) => Some(sends),
+            Role::ReceiverOnly(_) => None,
+        }
+    }
+}
+
+/// What a node does for a resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Role {
+    /// It may send: which node of several does so now is not a matter of the
+    /// configuration.
+    Sender(Sends),
+    /// It never sends; what it receives is in [`super::Service::receives_for`].
+    ReceiverOnly(WhyReceiver),
+}
+
+/// Why a node never sends a resource. Displayed as a clause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WhyReceiver {
+    /// No `src` applies to this node.
+    #[error("no `src` applies to this node")]
+    NoSource,
+    /// The topology is `flex` and another node is its primary.
+    #[error("in a flex topology only the flex_primary sends, which is {primary}")]
+    NotFlexPrimary {
+        /// The node that sends.
+        primary: NodeName,
+    },
+}
+
+/// What a sender sends, and where to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sends {
+    /// The dataset to send, on this node.
+    pub src: DatasetName,
+    /// Where each target keeps it (the same on all of them).
+    pub dst: DatasetName,
+    /// The targets in the order of `target`, `nodes` and `drpnodes`, without
+    /// this node. May be empty: a service on one node only.
+    pub targets: Vec<Target>,
+}
+
+/// The group a target belongs to.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// Another node of the service.
+    Nodes,
+    /// A disaster recovery node.
+    DrpNodes,
+    /// Another pool of this machine.
+    Local,
+}
+
+impl TargetKind {
+    /// The word of the `target` keyword.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nodes => "nodes",
+            Self::DrpNodes => "drpnodes",
+            Self::Local => "local",
+        }
+    }
+}
+
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One place where a resource is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The node; this very node for [`TargetKind::Local`].
+    pub node: NodeName,
+    /// Its group.
+    pub kind: TargetKind,
+    /// The dataset there.
+    pub dst: DatasetName,
+    /// How to reach the node; `None` for [`TargetKind::Local`].
+    pub connection: Option<Connection>,
+}
+
+/// How to reach a node. What describes the peer (address, user, port, remote
+/// command) was evaluated with the peer's name as scope; the two files are on
+/// this machine and were evaluated with this node's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Connection {
+    /// `address`: host name or IP address; the node's name by default.
+    pub address: String,
+    /// `ssh_user`.
+    pub user: Option<String>,
+    /// `ssh_port`.
+    pub port: Option<u16>,
+    /// `ssh_identity`: absolute path of a private key on this machine.
+    pub identity: Option<PathBuf>,
+    /// `ssh_known_hosts`: absolute path of a known hosts file on this machine.
+    pub known_hosts: Option<PathBuf>,
+    /// `remote_command`: what to start on the peer, the text as written.
+    pub remote_command: Option<String>,
+}
+
+/// What a node may receive for one resource from other nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reception {
+    /// The resource.
+    pub rid: Rid,
+    /// `disable`, on the receiving node.
+    pub disabled: bool,
+    /// `optional`, on the receiving node.
+    pub optional: bool,
+    /// `sync_max_delay`.
+    pub sync_max_delay: Duration,
+    /// The snapshot names.
+    pub names: SnapshotNames,
+    /// Every node that may send it here. Never empty.
+    pub from: Vec<ReceivesFrom>,
+}
+
+/// One sender of a [`Reception`], with the keywords evaluated on the sender.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceivesFrom {
+    /// The sending node.
+    pub node: NodeName,
+    /// The group in which the sender addresses this node.
+    pub kind: TargetKind,
+    /// The dataset on the sender.
+    pub src: DatasetName,
+    /// The dataset here.
+    pub dst: DatasetName,
+    /// Whether the datasets below it come too.
+    pub recursive: bool,
+}

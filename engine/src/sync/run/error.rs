@@ -1,0 +1,168 @@
+//! Why a sync, or its part for one target, did not happen.
+
+use std::fmt;
+
+use crate::error::Family;
+use crate::name::{DatasetName, NameError, SnapshotName};
+use crate::peer::PeerError;
+use crate::replicate::ReplicateError;
+use crate::sync::config::ResolveError;
+use crate::sync::state::TroubleKind;
+
+/// A machine could not be reached.
+#[derive(Debug)]
+pub struct ConnectFault {
+    /// The exit-code family.
+    pub family: Family,
+    /// What happened.
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+    /// What to do about it.
+    pub remedy: Option<String>,
+}
+
+impl fmt::Display for ConnectFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+impl std::error::Error for ConnectFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.source()
+    }
+}
+
+/// Nothing could be done for the service.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// This node has no part in the service.
+    #[error(transparent)]
+    Resolve(#[from] ResolveError),
+    /// ZFS of this machine cannot be used.
+    #[error(transparent)]
+    Connect(#[from] ConnectFault),
+    /// Listing or snapshots on the source failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A snapshot name would be too long for ZFS.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl SyncError {
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Resolve(error) => error.family(),
+            Self::Connect(fault) => fault.family,
+            Self::Peer(error) => error.family(),
+            Self::Name(_) => Family::Usage,
+        }
+    }
+
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// One target of one resource has not got its data.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The source dataset is missing.
+    #[error("the source {src} does not exist on this node")]
+    NoSource {
+        /// `src` of the resource.
+        src: DatasetName,
+    },
+    /// The target could not be reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectFault),
+    /// Plan or transfer failed.
+    #[error(transparent)]
+    Replicate(#[from] ReplicateError),
+    /// Another step failed.
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    /// A name would be too long for ZFS.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// `sync full` where data is.
+    #[error("{dst} exists on the target; a full sync receives only where nothing is")]
+    TargetExists {
+        /// The dataset on the target.
+        dst: DatasetName,
+    },
+    /// Everything was sent, and yet the target does not have it.
+    #[error("{snapshot} is not on the target although it was received")]
+    NotThere {
+        /// The snapshot.
+        snapshot: SnapshotName,
+    },
+}
+
+impl TargetError {
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Connect(fault) => fault.family,
+            Self::Replicate(error) => error.family(),
+            Self::Peer(error) => error.family(),
+            Self::Name(_) | Self::NoSource { .. } => Family::Usage,
+            Self::TargetExists { .. } => Family::BrokenChain,
+            Self::NotThere { .. } => Family::Failed,
+        }
+    }
+
+    /// What is there now.
+    #[must_use]
+    pub fn state_left(&self) -> Option<String> {
+        match self {
+            Self::Replicate(error) => error.state_left(),
+            Self::TargetExists { .. } => Some("nothing was changed on the target".to_owned()),
+            _ => None,
+        }
+    }
+
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
+            Self::Replicate(error) => error.remedies(),
+            Self::TargetExists { dst } => vec![format!(
+                "keep the old copy under another name, on the target: zfs rename {dst} {dst}.old; \
+                 then run the same command again"
+            )],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The same, as the state file tells it.
+    #[must_use]
+    pub fn trouble(&self) -> TroubleKind {
+        use crate::plan::Conflict;
+        match self {
+            Self::Replicate(ReplicateError::Conflicts { conflicts }) => {
+                let diverged = conflicts.iter().any(|conflict| {
+                    matches!(conflict, Conflict::Modified { .. } | Conflict::Ahead { .. })
+                });
+                if diverged {
+                    TroubleKind::Diverged
+                } else if self.family() == Family::BrokenChain {
+                    TroubleKind::BrokenChain
+                } else {
+                    TroubleKind::Failed
+                }
+            }
+            _ if self.family() == Family::BrokenChain => TroubleKind::BrokenChain,
+            _ => TroubleKind::Failed,
+        }
+    }
+}

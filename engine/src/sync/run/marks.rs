@@ -1,0 +1,152 @@
+//! Marks: bookmarks on the source, one per dataset and target, of what that
+//! target may have.
+//!
+//! A mark is made before anything is sent. So whatever a target has received,
+//! wholly or in parts of its tree, has a base on the source for as long as the
+//! target needs it: although the source rotates for other targets meanwhile,
+//! although `@tosend` is replaced, although `@sent` is destroyed by hand. Marks
+//! cost no space. Their names carry resource, target and guid; when a target is
+//! in reach, those it has no use for are destroyed.
+
+use crate::name::{BookmarkName, Guid, NameError, ShortName, SnapshotName};
+use crate::peer::{Peer, PeerError};
+use crate::sync::config::{Rid, Target, TargetKind};
+use crate::zfs::{Dataset, NewBookmark, Snapshot};
+
+/// The marks of one target of one resource.
+pub(super) struct Marks {
+    prefix: String,
+}
+
+impl Marks {
+    pub(super) fn new(rid: &Rid, target: &Target) -> Self {
+        let place = match target.kind {
+            TargetKind::Local => "local",
+            TargetKind::Nodes | TargetKind::DrpNodes => target.node.as_str(),
+        };
+        Self {
+            prefix: format!("zferry.{}.{place}.", rid.dotted()),
+        }
+    }
+
+    fn name(&self, guid: Guid) -> Result<ShortName, NameError> {
+        ShortName::parse(&format!("{}{guid}", self.prefix))
+    }
+
+    /// True for a mark of this target: the rest of the name is a guid, so that
+    /// a node called `a` does not own the marks of `a.b`.
+    fn is_ours(&self, short: &ShortName) -> bool {
+        short
+            .as_str()
+            .strip_prefix(&self.prefix)
+            .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
+    }
+
+    /// Before `tosend` travels: marks it, and destroys marks of states that the
+    /// target does not have. `here` finds a dataset of the target's tree by the
+    /// source dataset.
+    pub(super) async fn begin<'t>(
+        &self,
+        source: &mut Peer,
+        tree: &[Dataset],
+        tosend: &ShortName,
+        here: impl Fn(&Dataset) -> Option<&'t Dataset>,
+    ) -> Result<(), PeerError> {
+        let mut new = Vec::new();
+        let mut useless = Vec::new();
+        for dataset in tree {
+            let there = here(dataset);
+            let sending = dataset.snapshot_by_name(tosend);
+            let is_useful = |guid: Guid| {
+                sending.is_some_and(|sending| sending.guid == guid)
+                    || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
+            };
+            useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
+            if let Some(sending) = sending
+                && self
+                    .marks_of(dataset, |guid| guid == sending.guid)
+                    .is_empty()
+                && let Ok(short) = self.name(sending.guid)
+            {
+                new.push(self.request(dataset, sending, &short));
+            }
+        }
+        if !new.is_empty() {
+            source.bookmark(new).await?;
+        }
+        destroy(source, useless).await
+    }
+
+    /// After the target has committed `tosend`: destroys the older marks.
+    pub(super) async fn end(
+        &self,
+        source: &mut Peer,
+        tree: &[Dataset],
+        tosend: &ShortName,
+    ) -> Result<(), PeerError> {
+        let mut older = Vec::new();
+        for dataset in tree {
+            if let Some(sent) = dataset.snapshot_by_name(tosend) {
+                older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
+            }
+        }
+        destroy(source, older).await
+    }
+
+    /// This target's marks in `dataset` whose guid is `wanted`.
+    fn marks_of(&self, dataset: &Dataset, wanted: impl Fn(Guid) -> bool) -> Vec<BookmarkName> {
+        dataset
+            .bookmarks
+            .iter()
+            .filter(|mark| self.is_ours(&mark.short) && wanted(mark.guid))
+            .map(|mark| BookmarkName {
+                dataset: dataset.name.clone(),
+                short: mark.short.clone(),
+            })
+            .collect()
+    }
+
+    /// Marks `base` in every dataset where this target has no mark yet: it is
+    /// about to be rotated away, and may be all the target shares.
+    pub(super) async fn keep(
+        &self,
+        source: &mut Peer,
+        tree: &[Dataset],
+        base: &ShortName,
+    ) -> Result<(), PeerError> {
+        let new: Vec<_> = tree
+            .iter()
+            .filter(|dataset| {
+                !dataset
+                    .bookmarks
+                    .iter()
+                    .any(|mark| self.is_ours(&mark.short))
+            })
+            .filter_map(|dataset| {
+                let snapshot = dataset.snapshot_by_name(base)?;
+                Some(self.request(dataset, snapshot, &self.name(snapshot.guid).ok()?))
+            })
+            .collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        source.bookmark(new).await
+    }
+
+    fn request(&self, dataset: &Dataset, snapshot: &Snapshot, short: &ShortName) -> NewBookmark {
+        NewBookmark {
+            of: SnapshotName {
+                dataset: dataset.name.clone(),
+                short: snapshot.short.clone(),
+            },
+            short: short.clone(),
+        }
+    }
+}
+
+async fn destroy(source: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
+    if marks.is_empty() {
+        return Ok(());
+    }
+    source.destroy_bookmarks(marks).await
+}

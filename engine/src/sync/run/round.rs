@@ -1,0 +1,346 @@
+//! One round of one resource: bring its `@tosend` to every target that can be
+//! reached, commit there, then rotate the source.
+
+use std::time::Instant;
+
+use super::Action;
+use super::error::TargetError;
+use super::marks::Marks;
+use super::side::Side;
+use crate::event::{Event, Observer};
+use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::peer::{Peer, PeerError};
+use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_tree};
+use crate::protocol::message::Failure;
+use crate::replicate::{ReplicateError, Report, Transfers};
+use crate::stream::compress::Compression;
+use crate::sync::config::{Resource, Sends, Target};
+use crate::sync::moment::UtcSeconds;
+use crate::sync::state::{DatasetSnapshot, Mode, Synced};
+use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
+
+/// Which `tosend` a round brings over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// One that an earlier run took and that a target has parts of.
+    Leftover,
+    /// One that this run took.
+    Fresh,
+}
+
+/// What all rounds of a run share.
+pub(super) struct Round<'a> {
+    pub resource: &'a Resource,
+    pub sends: &'a Sends,
+    pub action: Action,
+    pub observer: &'a dyn Observer,
+    pub compression: Compression,
+    pub clock: &'a dyn Fn() -> UtcSeconds,
+}
+
+impl<'a> Round<'a> {
+    pub(super) fn scope(&self) -> Scope {
+        if self.resource.recursive {
+            Scope::Recursive
+        } else {
+            Scope::One
+        }
+    }
+
+    /// The source's tree of this resource.
+    pub(super) fn source_side(&self) -> Side<'a> {
+        self.side(&self.sends.src)
+    }
+
+    fn side(&self, root: &'a DatasetName) -> Side<'a> {
+        Side {
+            root,
+            scope: self.scope(),
+            names: &self.resource.names,
+            observer: self.observer,
+        }
+    }
+
+    /// True if the target has a snapshot that the source still calls `tosend`:
+    /// an earlier run was cut, and its data is worth completing.
+    pub(super) async fn is_unfinished(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &'a Target,
+    ) -> Result<bool, PeerError> {
+        let unsent: Vec<Guid> = source_tree
+            .iter()
+            .filter_map(|dataset| dataset.snapshot_by_name(&self.resource.names.tosend))
+            .map(|snapshot| snapshot.guid)
+            .collect();
+        if unsent.is_empty() {
+            return Ok(false);
+        }
+        let tree = self.side(&target.dst).tree(peer).await?;
+        Ok(tree.iter().any(|dataset| {
+            unsent
+                .iter()
+                .any(|guid| dataset.snapshot_by_guid(*guid).is_some())
+        }))
+    }
+
+    /// Brings `tosend` to one target and commits it there.
+    ///
+    /// The source has marked it before anything is sent.
+    pub(super) async fn bring(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &'a Target,
+        phase: Phase,
+    ) -> Result<Synced, TargetError> {
+        let begun = Instant::now();
+        let side = self.side(&target.dst);
+        let target_tree = side.recovered(peer).await?;
+        let target_tree = self
+            .commit_late(source_tree, peer, target_tree, target)
+            .await?;
+        let plan = self.plan(source_tree, &target_tree, target)?;
+        if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
+            return Err(TargetError::TargetExists {
+                dst: target.dst.clone(),
+            });
+        }
+        let mut transfers = Transfers {
+            source,
+            target: peer,
+            compression: self.compression,
+            observer: self.observer,
+            estimates: Vec::new(),
+        };
+        transfers.tell_skipped(&plan);
+        transfers.estimate(source_tree, &plan).await?;
+        let marks = Marks::new(&self.resource.rid, target);
+        let tosend = &self.resource.names.tosend;
+        let here = |dataset: &Dataset| {
+            let name = dataset.name.rebase(&self.sends.src, &target.dst).ok()?;
+            target_tree.iter().find(|dataset| dataset.name == name)
+        };
+        let marked = marks
+            .begin(transfers.source, source_tree, tosend, here)
+            .await;
+        self.tolerate(marked)?;
+        let report = transfers
+            .run(&plan, &target.dst, target_tree.is_empty())
+            .await?;
+        self.commit(peer, &plan, side).await?;
+        // Those that `begin` destroyed are listed still; missing is no error.
+        marks.end(source, source_tree, tosend).await?;
+        Ok(self.synced(target, &plan, &report, begun))
+    }
+
+    fn plan(
+        &self,
+        source_tree: &[Dataset],
+        target_tree: &[Dataset],
+        target: &Target,
+    ) -> Result<TreePlan, TargetError> {
+        let mut plan = plan_tree(&TreeRequest {
+            source: source_tree,
+            target: target_tree,
+            target_root: &target.dst,
+            short: &self.resource.names.tosend,
+            mode: SendMode::Plain,
+        })?;
+        if plan.conflicts.is_empty() {
+            return Ok(plan);
+        }
+        let conflicts = std::mem::take(&mut plan.conflicts);
+        Err(ReplicateError::Conflicts { conflicts }.into())
+    }
+
+    /// Commits what an earlier run had brought when it was cut, and what the
+    /// source calls something else by now, since it rotated for other targets.
+    /// Each dataset for itself: the rest of the tree may not have come.
+    async fn commit_late(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target_tree: Vec<Dataset>,
+        target: &Target,
+    ) -> Result<Vec<Dataset>, TargetError> {
+        let side = self.side(&self.sends.dst);
+        let mut committed = false;
+        for source in source_tree {
+            let name = source.name.rebase(&self.sends.src, &target.dst)?;
+            let Some(there) = target_tree.iter().find(|dataset| dataset.name == name) else {
+                continue;
+            };
+            let tosend = &self.resource.names.tosend;
+            let Some(left) = there.snapshot_by_name(tosend) else {
+                continue;
+            };
+            let is_base = source
+                .snapshot_by_guid(left.guid)
+                .is_some_and(|known| known.short != *tosend)
+                || source.bookmarks.iter().any(|mark| mark.guid == left.guid);
+            let is_being_sent = source
+                .snapshot_by_name(tosend)
+                .is_some_and(|sending| sending.guid == left.guid);
+            if is_base && !is_being_sent {
+                let dataset = Side {
+                    root: &name,
+                    scope: Scope::One,
+                    ..side
+                };
+                dataset.rotate(peer, std::slice::from_ref(there)).await?;
+                committed = true;
+            }
+        }
+        if committed {
+            let target_side = Side {
+                root: &target.dst,
+                ..side
+            };
+            return Ok(target_side.tree(peer).await?);
+        }
+        Ok(target_tree)
+    }
+
+    /// The target's commit: looks whether everything is there, then rotates.
+    async fn commit(
+        &self,
+        peer: &mut Peer,
+        plan: &TreePlan,
+        side: Side<'_>,
+    ) -> Result<(), TargetError> {
+        let tree = side.tree(peer).await?;
+        let mut to_rotate = false;
+        for step in &plan.datasets {
+            let found = tree
+                .iter()
+                .find(|dataset| dataset.name == step.target.dataset)
+                .and_then(|dataset| dataset.snapshot_by_guid(step.guid));
+            match found {
+                None => {
+                    let snapshot = step.target.clone();
+                    return Err(TargetError::NotThere { snapshot });
+                }
+                Some(found) if found.short == self.resource.names.tosend => to_rotate = true,
+                // Rotated by an earlier run, or renamed by hand.
+                Some(_) => {}
+            }
+        }
+        if !to_rotate {
+            return Ok(());
+        }
+        let root_has_tosend = tree
+            .first()
+            .is_some_and(|root| root.snapshot_by_name(&self.resource.names.tosend).is_some());
+        if root_has_tosend {
+            return Ok(side.rotate(peer, &tree).await?);
+        }
+        // A child that was added after its root had been rotated.
+        for step in plan
+            .datasets
+            .iter()
+            .filter(|step| self.is_tosend(step, &tree))
+        {
+            let child = Side {
+                root: &step.target.dataset,
+                scope: Scope::One,
+                ..side
+            };
+            let child_tree = child.tree(peer).await?;
+            child.rotate(peer, &child_tree).await?;
+        }
+        Ok(())
+    }
+
+    fn is_tosend(&self, step: &DatasetPlan, tree: &[Dataset]) -> bool {
+        tree.iter().any(|dataset| {
+            dataset.name == step.target.dataset
+                && dataset
+                    .snapshot_by_name(&self.resource.names.tosend)
+                    .is_some_and(|found| found.guid == step.guid)
+        })
+    }
+
+    /// A pool without bookmarks can be replicated all the same; then a target
+    /// that is away may need a full sync later, and that is told.
+    fn tolerate(&self, marked: Result<(), PeerError>) -> Result<(), PeerError> {
+        let Err(error) = marked else { return Ok(()) };
+        let unsupported = matches!(
+            error.failure(),
+            Some(Failure::Zfs(error)) if error.kind == ZfsErrorKind::NotSupported
+        );
+        if !unsupported {
+            return Err(error);
+        }
+        self.observer.event(&Event::Notice {
+            peer: error.peer.clone(),
+            text: format!("bases are not marked: {}", error.cause),
+        });
+        Ok(())
+    }
+
+    /// Rotates the source, after every target without a mark has got one of
+    /// the base that goes.
+    pub(super) async fn rotate_source(&self, source: &mut Peer) -> Result<(), PeerError> {
+        let side = self.source_side();
+        let tree = side.recovered(source).await?;
+        let has_tosend = tree
+            .first()
+            .is_some_and(|root| root.snapshot_by_name(&self.resource.names.tosend).is_some());
+        if !has_tosend {
+            return Ok(());
+        }
+        for target in &self.sends.targets {
+            let kept = Marks::new(&self.resource.rid, target)
+                .keep(source, &tree, &self.resource.names.sent)
+                .await;
+            self.tolerate(kept)?;
+        }
+        side.rotate(source, &tree).await
+    }
+
+    fn synced(&self, target: &Target, plan: &TreePlan, report: &Report, begun: Instant) -> Synced {
+        let root = plan.datasets.first();
+        let total = |part: fn(&crate::replicate::Moved) -> u64| {
+            report
+                .datasets
+                .iter()
+                .map(|dataset| part(&dataset.moved))
+                .sum()
+        };
+        Synced {
+            dst: target.dst.clone(),
+            guid: root.map_or(Guid(0), |root| root.guid),
+            datasets: plan
+                .datasets
+                .iter()
+                .map(|step| DatasetSnapshot {
+                    dataset: step.target.dataset.clone(),
+                    guid: step.guid,
+                })
+                .collect(),
+            created: UtcSeconds(root.map_or(0, |root| root.creation_seconds)),
+            received: (self.clock)(),
+            mode: if plan.is_full() {
+                Mode::Full
+            } else {
+                Mode::Incremental
+            },
+            wire_bytes: total(|moved| moved.wire_bytes),
+            stream_bytes: total(|moved| moved.raw_bytes),
+            duration_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// The names of the `tosend` snapshots to take.
+    pub(super) fn snapshots(&self, tree: &[Dataset]) -> Vec<SnapshotName> {
+        tree.iter()
+            .map(|dataset| SnapshotName {
+                dataset: dataset.name.clone(),
+                short: self.resource.names.tosend.clone(),
+            })
+            .collect()
+    }
+}

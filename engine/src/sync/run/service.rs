@@ -1,0 +1,322 @@
+//! All resources of a service in one run.
+
+use std::collections::BTreeMap;
+
+use super::error::{SyncError, TargetError};
+use super::report::{ResourceReport, SyncReport, TargetReport};
+use super::round::{Phase, Round};
+use super::{Action, Sync};
+use crate::event::Event;
+use crate::name::SnapshotName;
+use crate::peer::Peer;
+use crate::replicate::snapshot_command;
+use crate::sync::config::{NodeName, Resource, Role, Sends, Target, TargetKind};
+use crate::sync::state::{ResourceState, Synced, TargetOf, Trouble};
+use crate::zfs::Dataset;
+
+/// A resource with its conversations, in the course of a run.
+struct Work<'a> {
+    round: Round<'a>,
+    targets: Vec<(&'a Target, Result<Peer, TargetError>)>,
+    /// Of each target, in the same order: what it has, once that is known.
+    synced: Vec<Option<Synced>>,
+    /// Why the source cannot be sent at all.
+    broken: Option<TargetError>,
+}
+
+pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
+    let resources = sync.service.resolve(sync.node)?;
+    let mut source = sync.connector.local().await?;
+    let mut report = SyncReport::default();
+    let mut works = Vec::new();
+    for resource in &resources {
+        match due(sync.action, resource) {
+            Err(why) => report.resources.push(ResourceReport {
+                rid: resource.rid.clone(),
+                optional: resource.optional,
+                skipped: Some(why),
+                targets: Vec::new(),
+            }),
+            Ok(sends) => works.push(Work::begin(sync, resource, sends).await),
+        }
+    }
+    for work in &mut works {
+        work.complete_leftover(&mut source).await?;
+    }
+    take_snapshots(sync, &mut source, &mut works).await?;
+    for work in &mut works {
+        work.run_round(&mut source).await?;
+    }
+    for work in works {
+        report.resources.push(work.finish(sync).await);
+    }
+    Ok(report)
+}
+
+/// What the resource sends, or why this command does not concern it.
+fn due(action: Action, resource: &Resource) -> Result<&Sends, String> {
+    if resource.disabled {
+        return Err("disabled".to_owned());
+    }
+    let sends = match &resource.role {
+        Role::Sender(sends) => sends,
+        Role::ReceiverOnly(why) => return Err(why.to_string()),
+    };
+    if sends.targets.is_empty() {
+        return Err("it has no target besides this node".to_owned());
+    }
+    let to_drp = sends
+        .targets
+        .iter()
+        .any(|target| target.kind == TargetKind::DrpNodes);
+    if action == Action::Nodes && to_drp {
+        return Err("it targets drpnodes too: use sync update".to_owned());
+    }
+    Ok(sends)
+}
+
+/// Takes the `tosend` of all resources, one atomic call per pool.
+async fn take_snapshots(
+    sync: &Sync<'_>,
+    source: &mut Peer,
+    works: &mut [Work<'_>],
+) -> Result<(), SyncError> {
+    let mut by_pool: BTreeMap<String, Vec<SnapshotName>> = BTreeMap::new();
+    for work in works.iter_mut() {
+        if !work.has_reachable_target() {
+            continue;
+        }
+        let side = work.round.source_side();
+        let tree = side.recovered(source).await?;
+        if tree.is_empty() {
+            let src = work.round.sends.src.clone();
+            work.broken = Some(TargetError::NoSource { src });
+            continue;
+        }
+        side.drop_tosend(source, &tree).await?;
+        sync.observer.event(&Event::Step {
+            peer: source.name.clone(),
+            command: snapshot_command(side.root, &side.names.tosend, side.scope),
+        });
+        by_pool
+            .entry(side.root.pool().to_owned())
+            .or_default()
+            .extend(work.round.snapshots(&tree));
+    }
+    for names in by_pool.into_values() {
+        source.snapshot(names).await?;
+    }
+    Ok(())
+}
+
+impl<'a> Work<'a> {
+    async fn begin(sync: &Sync<'a>, resource: &'a Resource, sends: &'a Sends) -> Self {
+        let mut targets = Vec::new();
+        for target in &sends.targets {
+            let reached = match target.kind {
+                TargetKind::Local => sync.connector.local().await,
+                TargetKind::Nodes | TargetKind::DrpNodes => sync.connector.reach(target).await,
+            };
+            targets.push((target, reached.map_err(TargetError::from)));
+        }
+        Self {
+            round: Round {
+                resource,
+                sends,
+                action: sync.action,
+                observer: sync.observer,
+                compression: sync.compression,
+                clock: sync.clock,
+            },
+            synced: targets.iter().map(|_| None).collect(),
+            targets,
+            broken: None,
+        }
+    }
+
+    fn has_reachable_target(&self) -> bool {
+        self.targets.iter().any(|(_, peer)| peer.is_ok())
+    }
+
+    /// Completes what an earlier run had begun to bring to a target, so that
+    /// its `tosend` can be replaced.
+    async fn complete_leftover(&mut self, source: &mut Peer) -> Result<(), SyncError> {
+        let tree = self.round.source_side().recovered(source).await?;
+        let mut unfinished = false;
+        for (target, reached) in &mut self.targets {
+            let Ok(peer) = reached else { continue };
+            match self.round.is_unfinished(&tree, peer, target).await {
+                Ok(found) => unfinished |= found,
+                Err(error) => *reached = Err(error.into()),
+            }
+        }
+        if unfinished {
+            self.bring_all(source, &tree, Phase::Leftover).await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the fresh `tosend` to all targets.
+    async fn run_round(&mut self, source: &mut Peer) -> Result<(), SyncError> {
+        if self.broken.is_some() || !self.has_reachable_target() {
+            return Ok(());
+        }
+        let tree = self.round.source_side().tree(source).await?;
+        self.bring_all(source, &tree, Phase::Fresh).await
+    }
+
+    /// One target after the other; the source rotates if any has committed.
+    async fn bring_all(
+        &mut self,
+        source: &mut Peer,
+        tree: &[Dataset],
+        phase: Phase,
+    ) -> Result<(), SyncError> {
+        let mut committed = false;
+        for ((target, reached), synced) in self.targets.iter_mut().zip(&mut self.synced) {
+            let Ok(peer) = reached else { continue };
+            if self.round.action == Action::Full && synced.is_some() {
+                // The full sync that was asked for is the one just completed.
+                continue;
+            }
+            match self.round.bring(source, tree, peer, target, phase).await {
+                Ok(now) => {
+                    committed = true;
+                    *synced = Some(joined(synced.take(), now));
+                }
+                Err(error) => *reached = Err(error),
+            }
+        }
+        if committed {
+            self.round.rotate_source(source).await?;
+        }
+        Ok(())
+    }
+
+    /// Records what happened, on this node and on every target in reach.
+    async fn finish(mut self, sync: &Sync<'_>) -> ResourceReport {
+        let reachable = self.targets.iter_mut().find(|(_, peer)| peer.is_ok());
+        if let (Some(error), Some((_, reached))) = (self.broken.take(), reachable) {
+            *reached = Err(error);
+        }
+        let state = self.record(sync).await;
+        if let Some(state) = state {
+            self.deliver(sync, &state).await;
+        }
+        let Self {
+            round,
+            targets,
+            synced,
+            ..
+        } = self;
+        let outcome = |((target, reached), synced): ((&Target, Result<Peer, TargetError>), _)| {
+            let outcome = match (reached, synced) {
+                (Err(error), _) => Err(error),
+                (Ok(_), Some(synced)) => Ok(synced),
+                (Ok(_), None) => Err(TargetError::NoSource {
+                    src: round.sends.src.clone(),
+                }),
+            };
+            TargetReport {
+                node: target.node.clone(),
+                dst: target.dst.clone(),
+                outcome,
+            }
+        };
+        ResourceReport {
+            rid: round.resource.rid.clone(),
+            optional: round.resource.optional,
+            skipped: None,
+            targets: targets.into_iter().zip(synced).map(outcome).collect(),
+        }
+    }
+
+    /// Writes this node's state file, on top of what the targets know: after a
+    /// change of roles they may have newer records.
+    async fn record(&mut self, sync: &Sync<'_>) -> Option<ResourceState> {
+        let rid = &self.round.resource.rid;
+        let service = sync.service.name();
+        let mut state = match sync.states.read(service, rid) {
+            Ok(state) => state,
+            Err(error) => {
+                self.notice(sync.node, error.to_string());
+                None
+            }
+        }
+        .unwrap_or_else(|| ResourceState::new(service.clone(), rid.clone()));
+        for (_, reached) in &mut self.targets {
+            let Ok(peer) = reached else { continue };
+            let theirs = peer.get_state(service.as_str(), rid.as_str()).await;
+            let theirs = theirs.ok().flatten();
+            let parsed = theirs.and_then(|text| ResourceState::from_json(text.as_bytes()).ok());
+            if let Some(theirs) = parsed {
+                // Of another resource: it is not merged, and ours replaces it.
+                let _ = state.merge(&theirs);
+            }
+        }
+        for ((target, reached), synced) in self.targets.iter().zip(&self.synced) {
+            let of = TargetOf {
+                node: target.node.clone(),
+                kind: target.kind,
+                sender: sync.node.clone(),
+            };
+            if let Some(synced) = synced {
+                state.record_synced(of.clone(), synced.clone());
+            }
+            if let Err(error) = reached {
+                let trouble = Trouble {
+                    kind: error.trouble(),
+                    message: error.to_string(),
+                    since: (sync.clock)(),
+                };
+                state.record_trouble(of, trouble);
+            }
+        }
+        match sync.states.write(&state) {
+            Ok(written) => Some(written.state),
+            Err(error) => {
+                self.notice(sync.node, error.to_string());
+                Some(state)
+            }
+        }
+    }
+
+    async fn deliver(&mut self, sync: &Sync<'_>, state: &ResourceState) {
+        let json = String::from_utf8_lossy(&state.to_json()).into_owned();
+        let service = sync.service.name().as_str();
+        let rid = self.round.resource.rid.as_str();
+        for (target, reached) in &mut self.targets {
+            let Ok(peer) = reached else { continue };
+            if target.kind == TargetKind::Local {
+                continue;
+            }
+            let delivered = peer
+                .put_state(service, rid, target.dst.clone(), json.clone())
+                .await;
+            if let Err(error) = delivered {
+                let text = format!("the state could not be delivered: {}", error.cause);
+                let peer = error.peer;
+                self.round.observer.event(&Event::Notice { peer, text });
+            }
+        }
+    }
+
+    fn notice(&self, node: &NodeName, text: String) {
+        self.round.observer.event(&Event::Notice {
+            peer: node.to_string(),
+            text,
+        });
+    }
+}
+
+/// Two rounds for one target in one run: the later state, the bytes of both.
+fn joined(before: Option<Synced>, now: Synced) -> Synced {
+    let Some(before) = before else { return now };
+    Synced {
+        wire_bytes: before.wire_bytes + now.wire_bytes,
+        stream_bytes: before.stream_bytes + now.stream_bytes,
+        duration_ms: before.duration_ms + now.duration_ms,
+        mode: before.mode,
+        ..now
+    }
+}

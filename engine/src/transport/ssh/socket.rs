@@ -1,0 +1,202 @@
+//! The TCP connection below the SSH client, on a leash.
+//!
+//! In the way of the data: the last step before the kernel. The SSH client runs
+//! as a task of its own, and while it waits for the kernel to take bytes it
+//! looks neither at its keepalive timer nor at whether anybody still wants it.
+//! Both are therefore done here: a write that makes no progress for too long
+//! fails, and so does everything once the [`Leash`] is dropped.
+
+use std::convert::Infallible;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, Sleep};
+
+/// Dropping it ends the connection, whatever the SSH client is doing.
+#[derive(Debug)]
+pub(super) struct Leash(
+    #[expect(dead_code, reason = "only its end matters")] oneshot::Sender<Infallible>,
+);
+
+/// A TCP stream that gives up.
+#[derive(Debug)]
+pub(super) struct LeashedSocket {
+    stream: TcpStream,
+    leash: oneshot::Receiver<Infallible>,
+    let_go: bool,
+    stall_max: Duration,
+    /// Whether a write is waiting, and for how much longer it may.
+    stalled: bool,
+    patience: Pin<Box<Sleep>>,
+}
+
+/// The cause inside the [`io::Error`] of a write that made no progress.
+#[derive(Debug, thiserror::Error)]
+#[error("no bytes were accepted for {stalled:?}")]
+pub(super) struct WriteStalled {
+    pub(super) stalled: Duration,
+}
+
+/// The cause inside the [`io::Error`] once the leash is dropped.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection is no longer wanted")]
+struct LetGo;
+
+impl LeashedSocket {
+    /// A stream whose writes fail after `stall_max` without progress.
+    pub(super) fn new(stream: TcpStream, stall_max: Duration) -> (Self, Leash) {
+        let (sender, leash) = oneshot::channel();
+        let patience = Box::pin(tokio::time::sleep(stall_max));
+        (
+            Self {
+                stream,
+                leash,
+                let_go: false,
+                stall_max,
+                stalled: false,
+                patience,
+            },
+            Leash(sender),
+        )
+    }
+
+    fn check_leash(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !self.let_go && Pin::new(&mut self.leash).poll(cx).is_ready() {
+            self.let_go = true;
+        }
+        if self.let_go {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, LetGo));
+        }
+        Ok(())
+    }
+
+    /// Passes on the result of a write, and fails one that waits too long.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, result: Poll<T>) -> Poll<Result<T, io::Error>> {
+        if let Poll::Ready(value) = result {
+            self.stalled = false;
+            return Poll::Ready(Ok(value));
+        }
+        if !self.stalled {
+            self.stalled = true;
+            self.patience
+                .as_mut()
+                .reset(Instant::now() + self.stall_max);
+        }
+        ready!(self.patience.as_mut().poll(cx));
+        let stalled = self.stall_max;
+        Poll::Ready(Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            WriteStalled { stalled },
+        )))
+    }
+}
+
+impl AsyncRead for LeashedSocket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.check_leash(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for LeashedSocket {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.check_leash(cx)?;
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(cx, result).map(Result::flatten)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_leash(cx)?;
+        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        self.watch(cx, result).map(Result::flatten)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // The client shuts down after every end and reports a failure in place
+        // of the reason for which it ended, which is what matters.
+        let _ = ready!(Pin::new(&mut self.stream).poll_shutdown(cx));
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn connected(stall_max: Duration) -> (LeashedSocket, Leash, TcpStream) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (far, _) = listener.accept().await.unwrap();
+        let (socket, leash) = LeashedSocket::new(near, stall_max);
+        (socket, leash, far)
+    }
+
+    async fn write_for_ever(socket: &mut LeashedSocket) -> io::Error {
+        loop {
+            if let Err(error) = socket.write_all(&[0; 64 * 1024]).await {
+                return error;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_write_without_progress_fails_with_its_own_cause() {
+        let stall_max = Duration::from_millis(100);
+        let (mut socket, _leash, _far) = connected(stall_max).await;
+        let error = write_for_ever(&mut socket).await;
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        assert!(
+            matches!(cause, Some(WriteStalled { stalled }) if *stalled == stall_max),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn slow_progress_is_progress() {
+        let stall_max = Duration::from_millis(200);
+        let (mut socket, _leash, mut far) = connected(stall_max).await;
+        let started = Instant::now();
+        let read_slowly = async {
+            // Each read makes room again after a good part of the time allowed.
+            let mut buffer = vec![0; 4 << 20];
+            while started.elapsed() < stall_max * 4 {
+                tokio::time::sleep(stall_max / 4).await;
+                let _ = far.read(&mut buffer).await.unwrap();
+            }
+        };
+        tokio::select! {
+            error = write_for_ever(&mut socket) => panic!("{error}"),
+            () = read_slowly => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn dropping_the_leash_fails_a_waiting_read_and_a_waiting_write() {
+        let (mut socket, leash, _far) = connected(Duration::from_secs(3600)).await;
+        let mut byte = [0; 1];
+        let (error, ()) = tokio::join!(socket.read(&mut byte), async { drop(leash) });
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+
+        let (mut socket, leash, _far) = connected(Duration::from_secs(3600)).await;
+        let (error, ()) = tokio::join!(write_for_ever(&mut socket), async { drop(leash) });
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+}

@@ -1,0 +1,63 @@
+//! A machine without ZFS: every call says why.
+//!
+//! So that a helper on such a machine still greets and answers, and the driver
+//! can say which machine lacks what.
+
+use std::os::fd::OwnedFd;
+
+use super::{
+    Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError,
+};
+use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
+use crate::stream::record::BeginRecord;
+
+/// Answers every call with this error.
+#[derive(Debug, Clone)]
+pub struct Absent(pub ZfsError);
+
+impl Absent {
+    fn say<T>(&self) -> Result<T, ZfsError> {
+        Err(self.0.clone())
+    }
+}
+
+impl Zfs for Absent {
+    fn tree(&self, _: &DatasetName, _: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
+        self.say()
+    }
+    fn create_ancestors(&self, _: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        self.say()
+    }
+    fn snapshot(&self, _: &[SnapshotName]) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn destroy_snapshots(&self, _: &[SnapshotName]) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn rename_snapshot(&self, _: &SnapshotName, _: &ShortName, _: Scope) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn bookmark(&self, _: &[NewBookmark]) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn destroy_bookmarks(&self, _: &[BookmarkName]) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn hold(&self, _: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
+        self.say()
+    }
+    fn send_size(&self, _: &SendRequest) -> Result<u64, ZfsError> {
+        self.say()
+    }
+    fn send(&self, _: &SendRequest, _: OwnedFd) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn receive(
+        &self,
+        _: &ReceiveRequest,
+        _: &BeginRecord,
+        _: OwnedFd,
+    ) -> Result<Vec<PropertyRefusal>, ZfsError> {
+        self.say()
+    }
+}

@@ -1,0 +1,152 @@
+//! Why an operation of ZFS failed, in a form that crosses the wire.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Family;
+
+/// The reasons the engine tells apart; everything else keeps its errno.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ZfsErrorKind {
+    /// ENOENT: the dataset, snapshot or pool does not exist.
+    NotFound,
+    /// EEXIST: the name is taken, or clones depend on it.
+    Exists,
+    /// EBUSY: held, mounted in a way that matters, or being received into.
+    Busy,
+    /// EPERM: not root, and no delegated permission.
+    Permission,
+    /// ENOSPC: the pool is full.
+    NoSpace,
+    /// EDQUOT: a quota is reached.
+    Quota,
+    /// ETXTBSY: the target has changed since the base.
+    Modified,
+    /// ENODEV: the target does not have the base of the stream.
+    NoSuchBase,
+    /// EXDEV: not in one pool, or the base is no ancestor.
+    CrossDevice,
+    /// EINTR: the other end of the pipe was closed, or a signal came.
+    Interrupted,
+    /// The stream ended before its END record.
+    StreamTruncated,
+    /// A checksum inside the stream is wrong.
+    ChecksumMismatch,
+    /// Raw and non-raw streams were mixed on one chain.
+    IvsetMismatch,
+    /// EACCES: the encryption key is not loaded.
+    KeyUnavailable,
+    /// ENOTSUP: the pool lacks a feature of the stream.
+    NotSupported,
+    /// EINVAL: ZFS finds the request or the stream malformed.
+    Invalid,
+    /// EIO: the device or the pool failed.
+    Io,
+    /// The libraries or the kernel module are missing.
+    Unavailable,
+    /// Another errno.
+    #[serde(untagged)]
+    Other(i32),
+}
+
+impl fmt::Display for ZfsErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotFound => "does not exist",
+            Self::Exists => "already exists, or a clone depends on it",
+            Self::Busy => "is busy (held, or a receive into it is running or left over)",
+            Self::Permission => "permission denied",
+            Self::NoSpace => "the pool is out of space",
+            Self::Quota => "a quota is exceeded",
+            Self::Modified => "has been modified since the most recent common snapshot",
+            Self::NoSuchBase => "the target does not have the snapshot this stream starts from",
+            Self::CrossDevice => "the base is not an earlier snapshot of the same dataset",
+            Self::Interrupted => "interrupted",
+            Self::StreamTruncated => "the stream ended before its end record",
+            Self::ChecksumMismatch => "a checksum inside the stream does not match",
+            Self::IvsetMismatch => "raw and non-raw streams were mixed (ivset guid mismatch)",
+            Self::KeyUnavailable => "the encryption key is not loaded",
+            Self::NotSupported => "the pool does not support a feature of the stream",
+            Self::Invalid => "invalid argument or stream",
+            Self::Io => "input/output error",
+            Self::Unavailable => "ZFS is not available",
+            Self::Other(errno) => return write!(f, "errno {errno}"),
+        })
+    }
+}
+
+/// One of several objects of an operation that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemError {
+    /// The snapshot, hold or property.
+    pub name: String,
+    /// Why.
+    pub kind: ZfsErrorKind,
+}
+
+/// A failed operation: what was tried, on what, and why it failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub struct ZfsError {
+    /// The operation in the words of a sentence: "receive", "take a snapshot".
+    pub operation: String,
+    /// The dataset or snapshot it was about.
+    pub object: String,
+    /// The reason as a whole.
+    pub kind: ZfsErrorKind,
+    /// Per-object reasons, where ZFS gave them.
+    pub items: Vec<ItemError>,
+    /// What the library or the loader adds, or empty.
+    pub detail: String,
+}
+
+impl ZfsError {
+    /// An error without per-object reasons.
+    #[must_use]
+    pub fn new(operation: &str, object: impl fmt::Display, kind: ZfsErrorKind) -> Self {
+        Self {
+            operation: operation.to_owned(),
+            object: object.to_string(),
+            kind,
+            items: Vec::new(),
+            detail: String::new(),
+        }
+    }
+
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self.kind {
+            ZfsErrorKind::Busy | ZfsErrorKind::Interrupted | ZfsErrorKind::StreamTruncated => {
+                Family::Transient
+            }
+            ZfsErrorKind::Modified | ZfsErrorKind::NoSuchBase | ZfsErrorKind::IvsetMismatch => {
+                Family::BrokenChain
+            }
+            ZfsErrorKind::Permission => Family::Refused,
+            ZfsErrorKind::Unavailable => Family::NoZfs,
+            _ => Family::Failed,
+        }
+    }
+}
+
+impl fmt::Display for ZfsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot {} {}: {}",
+            self.operation, self.object, self.kind
+        )?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        for item in self.items.iter().take(4) {
+            write!(f, "; {}: {}", item.name, item.kind)?;
+        }
+        if self.items.len() > 4 {
+            write!(f, "; and {} more", self.items.len() - 4)?;
+        }
+        Ok(())
+    }
+}

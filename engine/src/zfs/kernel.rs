@@ -1,0 +1,433 @@
+//! ZFS of this machine's kernel, through libzfs and libzfs_core.
+//!
+//! The one file of the engine that names the crate `libzfs`. It translates:
+//! names and values one way, errors the other. libzfs_core moves data and
+//! changes snapshots; libzfs lists, and renames a snapshot in a whole tree in
+//! one transaction.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use libzfs::{Core, Depth, Handle};
+
+use super::{
+    Base, Bookmark, Dataset, DatasetKind, Encryption, Hold, ItemError, Landing, NewBookmark,
+    Property, PropertyRefusal, PropertyValue, ReceiveRequest, Scope, SendMode, SendRequest,
+    Snapshot, Zfs, ZfsError, ZfsErrorKind,
+};
+use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::stream::record::BeginRecord;
+
+/// The kernel's ZFS.
+#[derive(Debug)]
+pub struct Kernel {
+    core: Core,
+    /// Makes hold tags unique within this process.
+    holds: AtomicU64,
+}
+
+impl Kernel {
+    /// Loads the libraries and opens `/dev/zfs`. Does not load the kernel
+    /// module.
+    ///
+    /// # Errors
+    /// `Unavailable`, with what is missing and the package that has it.
+    pub fn open() -> Result<Arc<dyn Zfs>, ZfsError> {
+        let core = Core::open().map_err(|error| translated(&error))?;
+        Ok(Arc::new(Self {
+            core,
+            holds: AtomicU64::new(0),
+        }))
+    }
+}
+
+impl Zfs for Kernel {
+    fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
+        let depth = match scope {
+            Scope::One => Depth::One,
+            Scope::Recursive => Depth::All,
+        };
+        with_handle(|handle| {
+            let found = match handle.tree(root.as_str(), depth) {
+                Ok(found) => found,
+                Err(error) if error.kind() == libzfs::ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(translated(&error)),
+            };
+            let mut datasets = Vec::with_capacity(found.len());
+            for dataset in found {
+                match self.dataset(handle, dataset) {
+                    Ok(dataset) => datasets.push(dataset),
+                    // Destroyed between the two listings.
+                    Err(error) if error.kind == ZfsErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Some(datasets).filter(|datasets| !datasets.is_empty()))
+        })
+    }
+
+    fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        let mut created = Vec::new();
+        for ancestor in dataset.ancestors() {
+            if self.core.exists(ancestor.as_str()) {
+                continue;
+            }
+            if ancestor.parent().is_none() {
+                return Err(ZfsError::new(
+                    "find the pool",
+                    &ancestor,
+                    ZfsErrorKind::NotFound,
+                ));
+            }
+            let properties = with_handle(|handle| {
+                handle
+                    .parse_properties(libzfs::DatasetKind::Filesystem, &[("canmount", "off")])
+                    .map_err(|error| translated(&error))
+            })?;
+            let new = libzfs::NewFilesystem {
+                name: ancestor.as_str(),
+                properties: &properties,
+            };
+            self.core
+                .create_filesystem(&new)
+                .map_err(|error| translated(&error))?;
+            created.push(ancestor);
+        }
+        Ok(created)
+    }
+
+    fn snapshot(&self, names: &[SnapshotName]) -> Result<(), ZfsError> {
+        self.core
+            .snapshot(&texts(names), &[])
+            .map_err(|error| translated(&error))
+    }
+
+    fn destroy_snapshots(&self, names: &[SnapshotName]) -> Result<(), ZfsError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        self.core
+            .destroy_snapshots(&texts(names), libzfs::DestroyTiming::Now)
+            .map_err(|error| translated(&error))
+    }
+
+    fn rename_snapshot(
+        &self,
+        from: &SnapshotName,
+        to: &ShortName,
+        scope: Scope,
+    ) -> Result<(), ZfsError> {
+        let old = from.to_string();
+        match scope {
+            Scope::One => {
+                let new = format!("{}@{to}", from.dataset);
+                let request = libzfs::Rename {
+                    from: &old,
+                    to: &new,
+                };
+                self.core
+                    .rename(&request)
+                    .map_err(|error| translated(&error))
+            }
+            Scope::Recursive => with_handle(|handle| {
+                let request = libzfs::RecursiveRename {
+                    snapshot: &old,
+                    to: to.as_str(),
+                };
+                handle
+                    .rename_snapshot_recursive(&request)
+                    .map_err(|error| translated(&error))
+            }),
+        }
+    }
+
+    fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
+        let texts: Vec<(String, String)> = marks
+            .iter()
+            .map(|mark| {
+                (
+                    mark.of.to_string(),
+                    format!("{}#{}", mark.of.dataset, mark.short),
+                )
+            })
+            .collect();
+        let requests: Vec<_> = texts
+            .iter()
+            .map(|(source, bookmark)| libzfs::BookmarkRequest { source, bookmark })
+            .collect();
+        self.core
+            .bookmark(&requests)
+            .map_err(|error| translated(&error))
+    }
+
+    fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError> {
+        let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
+        self.core
+            .destroy_bookmarks(&texts)
+            .map_err(|error| translated(&error))
+    }
+
+    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
+        // A tag that is used again on the same snapshot would be released
+        // together with this one.
+        let tag = format!(
+            "zferry-{}-{}",
+            std::process::id(),
+            self.holds.fetch_add(1, Ordering::Relaxed)
+        );
+        let guard = self
+            .core
+            .hold_until_dropped(&tag, &texts(names))
+            .map_err(|error| translated(&error))?;
+        Ok(Box::new(KernelHold(guard)))
+    }
+
+    fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError> {
+        let names = SendNames::new(request);
+        self.core
+            .send_space(&names.request(request.mode))
+            .map_err(|error| translated(&error))
+    }
+
+    fn send(&self, request: &SendRequest, into: OwnedFd) -> Result<(), ZfsError> {
+        let names = SendNames::new(request);
+        self.core
+            .send(&names.request(request.mode), into.as_fd())
+            .map_err(|error| translated(&error))
+    }
+
+    fn receive(
+        &self,
+        request: &ReceiveRequest,
+        begin: &BeginRecord,
+        from: OwnedFd,
+    ) -> Result<Vec<PropertyRefusal>, ZfsError> {
+        let overrides = match (request.landing, request.kind) {
+            (Landing::Create, DatasetKind::Filesystem) => with_handle(|handle| {
+                handle
+                    .parse_properties(libzfs::DatasetKind::Filesystem, &[("canmount", "noauto")])
+                    .map_err(|error| translated(&error))
+            })?,
+            _ => Vec::new(),
+        };
+        let received: Vec<_> = request
+            .properties
+            .iter()
+            .map(|property| libzfs::PropertySetting {
+                name: property.name.clone(),
+                value: match &property.value {
+                    PropertyValue::Number(number) => libzfs::PropertyValue::Number(*number),
+                    PropertyValue::Text(text) => libzfs::PropertyValue::Text(text.clone()),
+                },
+            })
+            .collect();
+        let snapshot = request.snapshot.to_string();
+        let request = libzfs::ReceiveRequest {
+            snapshot: &snapshot,
+            begin: begin.bytes(),
+            origin: None,
+            resumable: false,
+            raw: begin.is_raw(),
+            received: &received,
+            overrides: &overrides,
+            excluded: &[],
+        };
+        let received = self
+            .core
+            .receive(&request, from.as_fd())
+            .map_err(|error| translated(&error))?;
+        Ok(received
+            .property_errors
+            .into_iter()
+            .map(|item| PropertyRefusal {
+                name: item.name,
+                kind: kind(item.errno.kind()),
+            })
+            .collect())
+    }
+}
+
+impl Kernel {
+    fn dataset(&self, handle: &Handle, found: libzfs::Dataset) -> Result<Dataset, ZfsError> {
+        let snapshots = handle
+            .snapshots(&found.name)
+            .map_err(|error| translated(&error))?
+            .into_iter()
+            .filter_map(|snapshot| {
+                Some(Snapshot {
+                    // Names that the engine does not know (`%recv`) are not ours.
+                    short: ShortName::parse(&snapshot.id.name).ok()?,
+                    guid: Guid(snapshot.id.guid),
+                    createtxg: CreateTxg(snapshot.id.createtxg),
+                    creation_seconds: snapshot.creation_seconds,
+                })
+            })
+            .collect();
+        let bookmarks = self
+            .core
+            .bookmarks(&found.name)
+            .map_err(|error| translated(&error))?
+            .into_iter()
+            .filter_map(|bookmark| {
+                Some(Bookmark {
+                    short: ShortName::parse(&bookmark.name).ok()?,
+                    guid: Guid(bookmark.guid),
+                    createtxg: CreateTxg(bookmark.createtxg),
+                })
+            })
+            .collect();
+        let properties = found
+            .properties
+            .into_iter()
+            .filter(|property| is_transferable(handle, property))
+            .map(|property| Property {
+                name: property.name,
+                value: match property.value {
+                    libzfs::PropertyValue::Number(number) => PropertyValue::Number(number),
+                    libzfs::PropertyValue::Text(text) => PropertyValue::Text(text),
+                },
+            })
+            .collect();
+        let encryption = found.encryption.map(|encryption| {
+            Ok::<_, ZfsError>(Encryption {
+                root: dataset_name(&encryption.root)?,
+                key_loaded: encryption.key == libzfs::KeyStatus::Available,
+            })
+        });
+        Ok(Dataset {
+            name: dataset_name(&found.name)?,
+            kind: match found.kind {
+                libzfs::DatasetKind::Filesystem => DatasetKind::Filesystem,
+                libzfs::DatasetKind::Volume => DatasetKind::Volume,
+            },
+            guid: Guid(found.guid),
+            written_bytes: found.written_bytes,
+            origin: found
+                .origin
+                .and_then(|origin| SnapshotName::parse(&origin).ok()),
+            encryption: encryption.transpose()?,
+            resume_token: found.receive_resume_token,
+            properties,
+            snapshots,
+            bookmarks,
+        })
+    }
+}
+
+/// Set on the dataset itself, and of a kind that may be set again elsewhere.
+fn is_transferable(handle: &Handle, property: &libzfs::Property) -> bool {
+    let set_here = matches!(
+        property.source,
+        libzfs::PropertySource::Local | libzfs::PropertySource::Received
+    );
+    set_here
+        && match handle.property_info(&property.name) {
+            libzfs::PropertyInfo::User => true,
+            libzfs::PropertyInfo::Native {
+                readonly, set_once, ..
+            } => !readonly && !set_once,
+            libzfs::PropertyInfo::Unknown => false,
+        }
+}
+
+struct KernelHold(#[expect(dead_code, reason = "dropping it releases the hold")] libzfs::HoldGuard);
+
+impl Hold for KernelHold {}
+
+/// The names of a send request as libzfs_core takes them.
+struct SendNames {
+    snapshot: String,
+    from: Option<String>,
+}
+
+impl SendNames {
+    fn new(request: &SendRequest) -> Self {
+        Self {
+            snapshot: request.snapshot.to_string(),
+            from: request.base.as_ref().map(|base| match base {
+                Base::Snapshot(name) => name.to_string(),
+                Base::Bookmark(short) => format!("{}#{short}", request.snapshot.dataset),
+            }),
+        }
+    }
+
+    fn request(&self, mode: SendMode) -> libzfs::SendRequest<'_> {
+        libzfs::SendRequest {
+            snapshot: &self.snapshot,
+            from: self.from.as_deref(),
+            flags: libzfs::SendFlags {
+                embed_data: true,
+                large_block: true,
+                compress: true,
+                raw: mode == SendMode::Raw,
+                saved: false,
+            },
+        }
+    }
+}
+
+fn with_handle<T>(work: impl FnOnce(&Handle) -> Result<T, ZfsError>) -> Result<T, ZfsError> {
+    // libzfs' own failure to start has to become our error without losing
+    // what `work` returned.
+    libzfs::with_handle(|handle| Ok::<_, libzfs::Error>(work(handle)))
+        .map_err(|error| translated(&error))?
+}
+
+fn texts(names: &[SnapshotName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// A name that came from the kernel. One that does not fit belongs to
+/// something the engine does not know.
+fn dataset_name(text: &str) -> Result<DatasetName, ZfsError> {
+    DatasetName::parse(text).map_err(|error| ZfsError {
+        detail: error.to_string(),
+        ..ZfsError::new("list", text.escape_debug(), ZfsErrorKind::Invalid)
+    })
+}
+
+fn translated(error: &libzfs::Error) -> ZfsError {
+    ZfsError {
+        operation: error.operation.to_string(),
+        object: error.object.clone(),
+        kind: kind(error.kind()),
+        items: error
+            .items
+            .iter()
+            .map(|item| ItemError {
+                name: item.name.clone(),
+                kind: kind(item.errno.kind()),
+            })
+            .collect(),
+        detail: match error.cause.as_ref() {
+            libzfs::Cause::Errno(_) => String::new(),
+            cause => cause.to_string(),
+        },
+    }
+}
+
+fn kind(kind: libzfs::ErrorKind) -> ZfsErrorKind {
+    use libzfs::ErrorKind as From;
+    match kind {
+        From::NotFound => ZfsErrorKind::NotFound,
+        From::Exists => ZfsErrorKind::Exists,
+        From::Busy => ZfsErrorKind::Busy,
+        From::Permission => ZfsErrorKind::Permission,
+        From::NoSpace => ZfsErrorKind::NoSpace,
+        From::Quota => ZfsErrorKind::Quota,
+        From::Modified => ZfsErrorKind::Modified,
+        From::NoSuchBase => ZfsErrorKind::NoSuchBase,
+        From::CrossDevice => ZfsErrorKind::CrossDevice,
+        From::Interrupted => ZfsErrorKind::Interrupted,
+        From::StreamTruncated => ZfsErrorKind::StreamTruncated,
+        From::ChecksumMismatch => ZfsErrorKind::ChecksumMismatch,
+        From::IvsetMismatch => ZfsErrorKind::IvsetMismatch,
+        From::KeyUnavailable => ZfsErrorKind::KeyUnavailable,
+        From::NotSupported => ZfsErrorKind::NotSupported,
+        From::Invalid => ZfsErrorKind::Invalid,
+        From::Io => ZfsErrorKind::Io,
+        From::Unavailable => ZfsErrorKind::Unavailable,
+        From::Other(errno) => ZfsErrorKind::Other(errno),
+    }
+}

@@ -1,0 +1,322 @@
+//! What the engine asks of ZFS: the trait [`Zfs`] and the plain data it speaks.
+//!
+//! Backends carry it out: `kernel` through libzfs and libzfs_core. Only the
+//! helper calls a backend; planner and driver see the data types alone. All
+//! calls block; whoever calls them is on a thread that may wait.
+//!
+//! Nothing here is forced. There is no way through this trait to receive over
+//! data that the caller did not look at: a receive that would destroy
+//! something fails and the caller decides.
+
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::stream::record::BeginRecord;
+
+mod absent;
+mod error;
+pub mod kernel;
+#[cfg(any(test, feature = "model"))]
+pub mod model;
+
+pub use absent::Absent;
+pub use error::{ItemError, ZfsError, ZfsErrorKind};
+
+/// One dataset, or it and everything below it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The dataset alone.
+    One,
+    /// The dataset and all its descendants.
+    Recursive,
+}
+
+/// What kind of dataset it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DatasetKind {
+    /// A file system.
+    Filesystem,
+    /// A volume (block device).
+    Volume,
+}
+
+/// A snapshot as its dataset lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The part of its name after `@`.
+    pub short: ShortName,
+    /// Its identity.
+    pub guid: Guid,
+    /// Its place in the order of this pool.
+    pub createtxg: CreateTxg,
+    /// When it was taken: seconds since 1970, UTC, by the clock of the machine
+    /// that took it. Preserved by send and receive.
+    pub creation_seconds: u64,
+}
+
+/// A bookmark: the identity of a snapshot that may be gone, usable as a base
+/// on the sending side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bookmark {
+    /// The part of its name after `#`.
+    pub short: ShortName,
+    /// The guid of the snapshot it was made from.
+    pub guid: Guid,
+    /// The createtxg of that snapshot.
+    pub createtxg: CreateTxg,
+}
+
+/// A bookmark that is to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewBookmark {
+    /// The snapshot it stands for.
+    pub of: SnapshotName,
+    /// Its short name; it belongs to the same dataset.
+    pub short: ShortName,
+}
+
+/// Value of a property in the form that receive takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PropertyValue {
+    /// Number and index properties (`readonly=on` is 1).
+    Number(u64),
+    /// Text properties and all user properties.
+    Text(String),
+}
+
+/// A property that was set on the dataset itself, locally or by a receive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Property {
+    /// Its name, as zfsprops(7) spells it.
+    pub name: String,
+    /// Its value.
+    pub value: PropertyValue,
+}
+
+/// Encryption of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// The dataset whose key unlocks this one.
+    pub root: DatasetName,
+    /// True if the key is loaded.
+    pub key_loaded: bool,
+}
+
+/// Everything the planner wants to know about one dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dataset {
+    /// Where it is.
+    pub name: DatasetName,
+    /// File system or volume.
+    pub kind: DatasetKind,
+    /// Identity of the head. Unlike a snapshot's it is not preserved by send
+    /// and receive: equal guids mean the very same dataset.
+    pub guid: Guid,
+    /// Bytes written since the newest snapshot (property `written`).
+    pub written_bytes: u64,
+    /// The snapshot it was cloned from, if any.
+    pub origin: Option<SnapshotName>,
+    /// Set if the dataset is encrypted.
+    pub encryption: Option<Encryption>,
+    /// Token of a receive that was cut and can be resumed.
+    pub resume_token: Option<String>,
+    /// Properties set here (not inherited, not read-only), by name.
+    pub properties: Vec<Property>,
+    /// Snapshots, oldest first (by createtxg).
+    pub snapshots: Vec<Snapshot>,
+    /// Bookmarks, oldest first (by createtxg).
+    pub bookmarks: Vec<Bookmark>,
+}
+
+impl Dataset {
+    /// The snapshot with this guid.
+    #[must_use]
+    pub fn snapshot_by_guid(&self, guid: Guid) -> Option<&Snapshot> {
+        self.snapshots.iter().find(|snapshot| snapshot.guid == guid)
+    }
+
+    /// The snapshot with this short name.
+    #[must_use]
+    pub fn snapshot_by_name(&self, short: &ShortName) -> Option<&Snapshot> {
+        self.snapshots
+            .iter()
+            .find(|snapshot| snapshot.short == *short)
+    }
+}
+
+/// What an incremental stream starts from, on the sending side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Base {
+    /// A snapshot of the same dataset (or the origin of a clone).
+    Snapshot(SnapshotName),
+    /// A bookmark of the same dataset, by its short name.
+    Bookmark(ShortName),
+}
+
+/// How blocks are put into a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SendMode {
+    /// Blocks as they are compressed on disk, large blocks whole, tiny ones
+    /// embedded (`zfs send -Lec`). Always the same set: changing `-L` between
+    /// two streams of one chain has lost data in the past.
+    Plain,
+    /// Encrypted blocks as they are on disk (`zfs send -w`): the target needs
+    /// no key and cannot read them.
+    Raw,
+}
+
+/// One stream to produce.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SendRequest {
+    /// What is sent.
+    pub snapshot: SnapshotName,
+    /// Where the stream starts; `None` for a full stream.
+    pub base: Option<Base>,
+    /// Block form.
+    pub mode: SendMode,
+}
+
+/// What a new dataset gets besides the received properties.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Landing {
+    /// The dataset is created by this receive: `canmount=noauto` for a file
+    /// system, so that it never mounts over something of the target machine.
+    Create,
+    /// The dataset exists and keeps its local properties.
+    Existing,
+}
+
+/// One stream to take in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiveRequest {
+    /// The snapshot that exists afterwards.
+    pub snapshot: SnapshotName,
+    /// Whether the dataset comes into being.
+    pub landing: Landing,
+    /// What kind of dataset arrives (local properties depend on it).
+    pub kind: DatasetKind,
+    /// Properties to store as received values.
+    pub properties: Vec<Property>,
+}
+
+/// A property that the receiving side did not take. The data was received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PropertyRefusal {
+    /// Which property.
+    pub name: String,
+    /// Why.
+    pub kind: ZfsErrorKind,
+}
+
+/// Keeps snapshots from being destroyed. Dropping it releases them; the kernel
+/// does the same if the process dies.
+pub trait Hold: Send + Sync {}
+
+/// ZFS, as far as replication needs it.
+///
+/// Each call is one atomic operation of ZFS unless its text says otherwise: a
+/// crash leaves either the state before or the state after.
+pub trait Zfs: Send + Sync {
+    /// The dataset `root`, first, and with [`Scope::Recursive`] everything
+    /// below it, in the order of names (parents before children). `None` if
+    /// `root` does not exist. Reads only; not atomic against other processes.
+    ///
+    /// # Errors
+    /// Any [`ZfsErrorKind`] but `NotFound`.
+    fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError>;
+
+    /// Creates the missing ancestors of `dataset`, as file systems that do not
+    /// mount by themselves (`zfs create -p` with `canmount=off`), and returns
+    /// their names. One transaction each, topmost first.
+    ///
+    /// # Errors
+    /// `NotFound` if the pool does not exist.
+    fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError>;
+
+    /// Takes all snapshots in one transaction group; they must be in one pool
+    /// and of different datasets (`lzc_snapshot`).
+    ///
+    /// # Errors
+    /// With one entry per snapshot that could not be taken; then none was.
+    fn snapshot(&self, names: &[SnapshotName]) -> Result<(), ZfsError>;
+
+    /// Destroys all of them or none (`lzc_destroy_snaps`). Missing ones are
+    /// no error.
+    ///
+    /// # Errors
+    /// `Busy` if one is held or being sent, `Exists` if one has a clone.
+    fn destroy_snapshots(&self, names: &[SnapshotName]) -> Result<(), ZfsError>;
+
+    /// Renames a snapshot, recursively in all descendants that have it, in one
+    /// transaction (`zfs_rename`). Guid, holds and clones stay.
+    ///
+    /// # Errors
+    /// `Exists` if the new name is taken somewhere, `NotFound` if the snapshot
+    /// of the topmost dataset is missing; nothing was renamed then.
+    fn rename_snapshot(
+        &self,
+        from: &SnapshotName,
+        to: &ShortName,
+        scope: Scope,
+    ) -> Result<(), ZfsError>;
+
+    /// Makes bookmarks: each of a snapshot of its own dataset, all in one
+    /// transaction or none (`lzc_bookmark`). A bookmark keeps the identity of
+    /// a base without keeping its data.
+    ///
+    /// # Errors
+    /// `Exists` if a name is taken, `NotFound` if a snapshot is missing,
+    /// `NotSupported` if the pool has no bookmarks.
+    fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError>;
+
+    /// Destroys bookmarks (`lzc_destroy_bookmarks`). Missing ones are no error.
+    ///
+    /// # Errors
+    /// With one entry per bookmark that could not be destroyed.
+    fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError>;
+
+    /// Holds the snapshots until the returned value is dropped or this process
+    /// ends, however it ends (`lzc_hold` with a cleanup fd).
+    ///
+    /// # Errors
+    /// `NotFound` if one is missing.
+    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError>;
+
+    /// Estimated size of the stream in bytes (`lzc_send_space`).
+    ///
+    /// # Errors
+    /// `NotFound`, `CrossDevice` for a base that is no ancestor.
+    fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError>;
+
+    /// Writes the stream into `into`, the write end of a pipe, and returns when
+    /// all of it was taken (`lzc_send`). Closing the read end ends it.
+    ///
+    /// # Errors
+    /// `Interrupted` if the reader went away.
+    fn send(&self, request: &SendRequest, into: OwnedFd) -> Result<(), ZfsError>;
+
+    /// Receives one stream: `begin` is its first record, already read, and
+    /// `from` the read end of a pipe with the rest. Never forced, never
+    /// mounted. On success the snapshot exists with the guid that `begin`
+    /// names; on failure, or if the process dies, nothing of it does
+    /// (`lzc_receive_with_cmdprops`).
+    ///
+    /// # Errors
+    /// `Modified` if the target changed since the base, `NoSuchBase`, `Exists`,
+    /// `Busy` (another receive or its left-over state), `StreamTruncated`,
+    /// `ChecksumMismatch`, `NoSpace`, `Quota`.
+    fn receive(
+        &self,
+        request: &ReceiveRequest,
+        begin: &BeginRecord,
+        from: OwnedFd,
+    ) -> Result<Vec<PropertyRefusal>, ZfsError>;
+}

@@ -1,0 +1,174 @@
+//! Listing datasets and bringing them into being.
+
+use super::content::Content;
+use super::machine::{DatasetNode, Machine, ObjectId, WRONG_PARENT};
+use super::properties::{CANMOUNT_OFF, Settings};
+use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
+use crate::zfs::{
+    Bookmark, Dataset, DatasetKind, Encryption, Property, PropertyValue, Scope, Snapshot,
+    ZfsErrorKind,
+};
+
+/// Where a new dataset has its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encrypting {
+    /// Like the dataset above: encrypted with it, or not at all.
+    AsParent,
+    /// It is an encryption root; its key is not loaded.
+    Itself,
+}
+
+impl Machine {
+    pub(super) fn tree(&self, root: &DatasetName, scope: Scope) -> Option<Vec<Dataset>> {
+        let top = self.datasets.get(root)?;
+        Some(match scope {
+            Scope::One => vec![self.describe(root, top)],
+            Scope::Recursive => {
+                let mut found: Vec<_> = self.within(root).collect();
+                // `a/b` comes right after `a`, before `a-b`: siblings in order,
+                // each followed by what lies below it.
+                found.sort_by(|(a, _), (b, _)| a.as_str().split('/').cmp(b.as_str().split('/')));
+                let found = found.into_iter();
+                found
+                    .map(|(name, node)| self.describe(name, node))
+                    .collect()
+            }
+        })
+    }
+
+    fn describe(&self, name: &DatasetName, node: &DatasetNode) -> Dataset {
+        let origin = node.origin.and_then(|id| self.snapshot_of(id));
+        Dataset {
+            name: name.clone(),
+            kind: node.kind,
+            guid: node.guid,
+            written_bytes: node.head.written_bytes(self.newest_txg(node)),
+            origin: origin.map(|(dataset, _, snapshot)| SnapshotName {
+                dataset: dataset.clone(),
+                short: snapshot.short.clone(),
+            }),
+            encryption: node.encryption_root.and_then(|root| {
+                Some(Encryption {
+                    root: self.name_of(root)?.clone(),
+                    key_loaded: self.keys_loaded.contains(&root),
+                })
+            }),
+            resume_token: None,
+            properties: node.settings.list(),
+            snapshots: node
+                .snapshots
+                .iter()
+                .map(|snapshot| Snapshot {
+                    short: snapshot.short.clone(),
+                    guid: snapshot.guid,
+                    createtxg: snapshot.createtxg,
+                    creation_seconds: snapshot.creation_seconds,
+                })
+                .collect(),
+            bookmarks: node
+                .bookmarks
+                .iter()
+                .map(|bookmark| Bookmark {
+                    short: bookmark.short.clone(),
+                    guid: bookmark.guid,
+                    createtxg: bookmark.createtxg,
+                })
+                .collect(),
+        }
+    }
+
+    /// From when on a change counts as written: the newest snapshot, for a
+    /// clone without one its origin, or the beginning.
+    fn newest_txg(&self, node: &DatasetNode) -> CreateTxg {
+        let origin = || Some(self.snapshot_of(node.origin?)?.2.createtxg);
+        match node.snapshots.last() {
+            Some(snapshot) => snapshot.createtxg,
+            None => origin().unwrap_or(CreateTxg(0)),
+        }
+    }
+
+    /// Ancestors of `dataset` that do not exist, topmost first.
+    pub(super) fn missing_ancestors(
+        &self,
+        dataset: &DatasetName,
+    ) -> Result<Vec<DatasetName>, ZfsErrorKind> {
+        self.pool(dataset.pool())?;
+        let ancestors = dataset.ancestors();
+        Ok(ancestors
+            .filter(|name| !self.datasets.contains_key(name))
+            .collect())
+    }
+
+    /// One step of `zfs create -p`.
+    pub(super) fn create_ancestor(&mut self, name: &DatasetName) -> Result<(), ZfsErrorKind> {
+        self.create_dataset(name, DatasetKind::Filesystem, Encrypting::AsParent)?;
+        let canmount = Property {
+            name: "canmount".to_owned(),
+            value: PropertyValue::Number(CANMOUNT_OFF),
+        };
+        self.dataset_mut(name)?.settings.set_local(canmount);
+        Ok(())
+    }
+
+    /// Where a new dataset may be put: its parent, `None` at the top of a pool.
+    pub(super) fn check_place(
+        &self,
+        name: &DatasetName,
+    ) -> Result<Option<&DatasetNode>, ZfsErrorKind> {
+        self.pool(name.pool())?;
+        if self.datasets.contains_key(name) {
+            return Err(ZfsErrorKind::Exists);
+        }
+        let Some(parent) = name.parent() else {
+            return Ok(None);
+        };
+        let parent = self.dataset(&parent)?;
+        if parent.kind == DatasetKind::Volume {
+            return Err(WRONG_PARENT);
+        }
+        if self.is_incomplete(parent.id) {
+            return Err(ZfsErrorKind::Busy);
+        }
+        Ok(Some(parent))
+    }
+
+    /// Creates an empty dataset.
+    pub(super) fn create_dataset(
+        &mut self,
+        name: &DatasetName,
+        kind: DatasetKind,
+        encrypting: Encrypting,
+    ) -> Result<ObjectId, ZfsErrorKind> {
+        let inherited = self.check_place(name)?.and_then(|p| p.encryption_root);
+        let locked = inherited.is_some_and(|root| !self.keys_loaded.contains(&root));
+        if locked && encrypting == Encrypting::AsParent {
+            return Err(ZfsErrorKind::KeyUnavailable);
+        }
+        let id = self.new_object();
+        let encryption_root = match encrypting {
+            Encrypting::AsParent => inherited,
+            Encrypting::Itself => Some(id),
+        };
+        let guid = Guid(self.random.identity());
+        let created = self.next_txg(name.pool())?;
+        let node = DatasetNode {
+            id,
+            kind,
+            guid,
+            head: Content::empty(created),
+            origin: None,
+            encryption_root,
+            settings: Settings::default(),
+            snapshots: Vec::new(),
+            bookmarks: Vec::new(),
+        };
+        self.datasets.insert(name.clone(), node);
+        Ok(id)
+    }
+
+    /// The key is there, or none is needed.
+    pub(super) fn is_readable(&self, node: &DatasetNode) -> bool {
+        node.encryption_root
+            .is_none_or(|root| self.keys_loaded.contains(&root))
+    }
+}

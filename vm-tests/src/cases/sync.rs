@@ -1,0 +1,367 @@
+//! The `@tosend`/`@sent` scheme between two kernels.
+
+use anyhow::{Result, ensure};
+
+use super::{Case, cases};
+use crate::data::Data;
+use crate::dataset::Dataset;
+use crate::host::Host;
+use crate::pair::Pair;
+use crate::script::{Output, quote};
+
+pub(super) const CASES: &[Case] = cases![Zferry:
+    a_service_goes_full_then_incremental_and_both_nodes_are_up,
+    a_swap_of_roles_stays_incremental,
+    a_broken_chain_is_noticed_and_never_repaired_by_a_full,
+    a_full_sync_does_not_touch_a_copy_that_exists,
+    a_base_destroyed_by_hand_is_found_by_its_mark,
+    a_rotation_that_was_cut_is_completed,
+    a_run_cut_after_the_transfer_is_committed_by_the_next,
+    a_configuration_with_mistakes_lists_all_of_them,
+];
+
+/// A service of one resource between the two guests.
+struct Service<'a> {
+    pair: &'a Pair,
+    name: &'static str,
+    on_source: Dataset<'a>,
+    on_target: Dataset<'a>,
+}
+
+impl<'a> Service<'a> {
+    /// Creates the source dataset, with a child and a volume, and the same
+    /// configuration on both nodes.
+    fn new(pair: &'a Pair, name: &'static str) -> Result<Self> {
+        let on_source = pair.source.dataset(name).create()?;
+        on_source.child("child").create()?;
+        on_source.child("vol").create_with("-V 4M")?;
+        let on_target = pair.target.dataset(name);
+        let config = format!(
+            "[DEFAULT]\nnodes = source target\nsync_max_delay = 1d\n\n[sync#1]\ntype = zfs\n\
+             src@source = {here}\ndst@source = {there}\nsrc@target = {there}\n\
+             dst@target = {here}\ntarget = nodes\n;recursive = True\n",
+            here = on_source.name(),
+            there = on_target.name(),
+        );
+        for host in [&pair.source, &pair.target] {
+            host.sh(format!(
+                "mkdir -p /etc/zferry && printf %s {} > /etc/zferry/{name}.conf",
+                quote(&config)
+            ))?;
+        }
+        Ok(Self {
+            pair,
+            name,
+            on_source,
+            on_target,
+        })
+    }
+
+    /// Another version of the data in all datasets of the source's tree.
+    fn write(&self, seed: u64) -> Result<()> {
+        let data = Data {
+            seed,
+            bytes: 200_000,
+        };
+        self.on_source.fill(&data)?;
+        self.on_source.child("child").fill(&data)
+    }
+
+    fn run(&self, host: &Host, command: &str) -> Result<Output> {
+        host.run(host.zferry(["sync", command, self.name]))
+    }
+
+    fn sync(&self, command: &str) -> Result<Output> {
+        let output = self.run(&self.pair.source, command)?;
+        ensure!(
+            output.ok(),
+            "zferry sync {command} exited with {}:\n{}\n{}",
+            output.code,
+            output.text(),
+            output.error_text()
+        );
+        Ok(output)
+    }
+
+    fn status(&self, host: &Host) -> Result<Output> {
+        host.run(host.zferry(["status", self.name]))
+    }
+
+    /// Source and target hold the same `@sent` in every dataset of the tree,
+    /// nothing half done, and the target has the data.
+    fn ensure_in_step(&self) -> Result<()> {
+        for child in ["", "child", "vol"] {
+            let at = |root: &Dataset<'a>| match child {
+                "" => root.clone(),
+                child => root.child(child),
+            };
+            let (here, there) = (at(&self.on_source), at(&self.on_target));
+            let (ours, theirs) = (here.guids()?, there.guids()?);
+            ensure!(
+                ours.contains_key("@sent") && ours.get("@sent") == theirs.get("@sent"),
+                "@sent differs: {ours:?} and {theirs:?}"
+            );
+            for names in [&ours, &theirs] {
+                let left: Vec<_> = names
+                    .keys()
+                    .filter(|name| name.starts_with('@') && *name != "@sent")
+                    .collect();
+                ensure!(left.is_empty(), "{child}: left over: {left:?}");
+            }
+            here.contents_at("sent")?
+                .ensure_same(&there.contents_at("sent")?)?;
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a log that begin the steps of interest, in order.
+fn steps(output: &Output) -> Vec<String> {
+    let text = output.error_text() + "\n" + &output.text();
+    text.lines()
+        .filter_map(|line| line.find("zfs ").map(|at| line[at..].to_owned()))
+        .collect()
+}
+
+fn a_service_goes_full_then_incremental_and_both_nodes_are_up(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "svc")?;
+    service.write(1)?;
+    let never = service.status(&pair.source)?;
+    ensure!(never.code == 3, "never synchronized: exit {}", never.code);
+    let full = steps(&service.sync("nodes")?);
+    ensure!(
+        full.first()
+            .is_some_and(|step| step.starts_with("zfs snapshot -r ") && step.ends_with("@tosend")),
+        "{full:#?}"
+    );
+    ensure!(
+        !full
+            .iter()
+            .any(|step| step.starts_with("zfs send") && step.contains(" -i ")),
+        "the first run is not full: {full:#?}"
+    );
+    service.ensure_in_step()?;
+    for host in [&pair.source, &pair.target] {
+        let status = service.status(host)?;
+        ensure!(
+            status.code == 0 && status.text().contains("up"),
+            "{}: {} {}",
+            host.role(),
+            status.code,
+            status.text()
+        );
+    }
+    for seed in [2, 3] {
+        service.write(seed)?;
+        let update = steps(&service.sync("update")?);
+        let sends: Vec<_> = update
+            .iter()
+            .filter(|step| step.starts_with("zfs send"))
+            .collect();
+        ensure!(
+            sends.len() == 3 && sends.iter().all(|step| step.contains("-i @sent")),
+            "{update:#?}"
+        );
+        service.ensure_in_step()?;
+    }
+    Ok(())
+}
+
+fn a_swap_of_roles_stays_incremental(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "swap")?;
+    service.write(1)?;
+    service.sync("nodes")?;
+    // The target takes over.
+    let mount = |host: &Host, dataset: &Dataset<'_>| {
+        host.sh(format!(
+            "for d in {0} {0}/child; do zfs mount | grep -q \"^$d \" || zfs mount $d; done",
+            dataset.name()
+        ))
+    };
+    mount(&pair.target, &service.on_target)?;
+    service.on_target.fill(&Data {
+        seed: 5,
+        bytes: 200_000,
+    })?;
+    pair.source.sh(format!(
+        "cd / && zfs unmount {0}/child; zfs unmount {0}",
+        service.on_source.name()
+    ))?;
+    let back = service.run(&pair.target, "update")?;
+    ensure!(
+        back.ok(),
+        "exit {}: {}\n{}",
+        back.code,
+        back.text(),
+        back.error_text()
+    );
+    let sends: Vec<_> = steps(&back)
+        .into_iter()
+        .filter(|step| step.starts_with("zfs send"))
+        .collect();
+    ensure!(
+        sends.iter().all(|step| step.contains(" -i ")),
+        "a full after the swap: {sends:#?}"
+    );
+    service.ensure_in_step()?;
+    // And back again.
+    pair.target.sh(format!(
+        "cd / && zfs unmount {0}/child; zfs unmount {0}",
+        service.on_target.name()
+    ))?;
+    mount(&pair.source, &service.on_source)?;
+    service.write(6)?;
+    let again = steps(&service.sync("update")?);
+    ensure!(
+        again
+            .iter()
+            .filter(|step| step.starts_with("zfs send"))
+            .all(|step| step.contains(" -i ")),
+        "{again:#?}"
+    );
+    service.ensure_in_step()
+}
+
+fn a_broken_chain_is_noticed_and_never_repaired_by_a_full(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "broken")?;
+    service.write(1)?;
+    service.sync("nodes")?;
+    // Nothing in common any more: the target's base is gone.
+    pair.target.sh(format!(
+        "zfs destroy -r {} && zfs snapshot -r {}",
+        service.on_target.at("sent"),
+        service.on_target.at("sent")
+    ))?;
+    let before = service.on_target.guids()?;
+    service.write(2)?;
+    let refused = service.run(&pair.source, "update")?;
+    ensure!(
+        refused.code == 4,
+        "exit {}: {}",
+        refused.code,
+        refused.error_text()
+    );
+    ensure!(service.on_target.guids()? == before, "the target changed");
+    let status = service.status(&pair.source)?;
+    ensure!(
+        status.code == 3 && status.text().contains("in common"),
+        "{} {}",
+        status.code,
+        status.text()
+    );
+    Ok(())
+}
+
+fn a_full_sync_does_not_touch_a_copy_that_exists(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "again")?;
+    service.write(1)?;
+    service.sync("full")?;
+    service.ensure_in_step()?;
+    let before = service.on_target.guids()?;
+    let refused = service.run(&pair.source, "full")?;
+    ensure!(refused.code == 4, "exit {}", refused.code);
+    ensure!(
+        refused.error_text().contains("zfs rename"),
+        "it does not say what to do: {}",
+        refused.error_text()
+    );
+    ensure!(service.on_target.guids()? == before, "the target changed");
+    pair.target
+        .sh(format!("zfs rename {0} {0}.old", service.on_target.name()))?;
+    service.sync("full")?;
+    service.ensure_in_step()
+}
+
+fn a_base_destroyed_by_hand_is_found_by_its_mark(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "marked")?;
+    service.write(1)?;
+    service.sync("nodes")?;
+    pair.source
+        .sh(format!("zfs destroy -r {}", service.on_source.at("sent")))?;
+    service.write(2)?;
+    let update = steps(&service.sync("update")?);
+    let sends: Vec<_> = update
+        .iter()
+        .filter(|step| step.starts_with("zfs send"))
+        .collect();
+    ensure!(
+        sends.len() == 3
+            && sends
+                .iter()
+                .all(|step| step.contains("-i #zferry.sync.1.target.")),
+        "{update:#?}"
+    );
+    service.ensure_in_step()
+}
+
+fn a_rotation_that_was_cut_is_completed(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "rotation")?;
+    service.write(1)?;
+    service.sync("nodes")?;
+    // Each half of a rotation, on each side.
+    let (source, target) = (&service.on_source, &service.on_target);
+    let cuts = [
+        (&pair.source, source, "zfs rename -r D@sent D@sent.old"),
+        (&pair.target, target, "zfs rename -r D@sent D@sent.old"),
+        (&pair.target, target, "zfs snapshot -r D@sent.old"),
+    ];
+    for (seed, (host, dataset, cut)) in cuts.into_iter().enumerate() {
+        host.sh(cut.replace('D', dataset.name()))?;
+        service.write(10 + seed as u64)?;
+        let update = service.sync("update")?;
+        let sends: Vec<_> = steps(&update)
+            .into_iter()
+            .filter(|step| step.starts_with("zfs send"))
+            .collect();
+        ensure!(
+            sends.iter().all(|step| step.contains(" -i ")),
+            "{cut}: {sends:#?}"
+        );
+        service.ensure_in_step()?;
+    }
+    Ok(())
+}
+
+fn a_run_cut_after_the_transfer_is_committed_by_the_next(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "committed")?;
+    service.write(1)?;
+    service.sync("nodes")?;
+    service.write(2)?;
+    // What a run does until its commit, by hand.
+    let (source, target) = (&service.on_source, &service.on_target);
+    pair.source.sh(format!(
+        "zfs snapshot -r {0}@tosend && zfs send -R -i @sent {0}@tosend | \
+         ssh target zfs receive -u {1}",
+        source.name(),
+        target.name()
+    ))?;
+    service.write(3)?;
+    let update = service.sync("update")?;
+    let sends: Vec<_> = steps(&update)
+        .into_iter()
+        .filter(|step| step.starts_with("zfs send"))
+        .collect();
+    ensure!(
+        sends.len() == 3 && sends.iter().all(|step| step.contains("-i @sent")),
+        "{sends:#?}"
+    );
+    service.ensure_in_step()?;
+    source.contents()?.ensure_same(&target.contents_at("sent")?)
+}
+
+fn a_configuration_with_mistakes_lists_all_of_them(pair: &Pair) -> Result<()> {
+    pair.source.sh(
+        "mkdir -p /etc/zferry && printf '[DEFAULT]\\nnodes = source target\\n[sync#1]\\n\
+         type = zfs\\nsrc = tank/x y/../z\\ntraget = nodes\\nsync_max_delay = 3parsecs\\n' \
+         > /etc/zferry/mistakes.conf",
+    )?;
+    let failed = pair
+        .source
+        .run(pair.source.zferry(["sync", "update", "mistakes"]))?;
+    ensure!(failed.code == 2, "exit {}", failed.code);
+    let text = failed.error_text();
+    for part in ["mistakes.conf", "traget", "target", "3parsecs"] {
+        ensure!(text.contains(part), "{part} is not mentioned: {text}");
+    }
+    Ok(())
+}
