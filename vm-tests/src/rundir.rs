@@ -17,6 +17,9 @@ use crate::report;
 /// its namespaces, which takes all others with it.
 pub const PID_FILE: &str = "guest.pid";
 
+/// How often the removal of a directory is begun anew because a file was added.
+const REMOVAL_ATTEMPTS_MAX: u32 = 5;
+
 /// This run's directory; dropped, it is removed.
 #[derive(Debug)]
 pub struct RunDirectory {
@@ -106,10 +109,15 @@ pub fn clear(path: &Path) {
             end_process(pid.trim(), path);
         }
     }
-    if let Err(error) = fs::remove_dir_all(path)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        report::note(&format!("warning: {} stays: {error}", path.display()));
+    // On an interrupt another thread may still be laying files down.
+    for left in (0..REMOVAL_ATTEMPTS_MAX).rev() {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::DirectoryNotEmpty && left > 0 => {}
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return report::note(&format!("warning: {} stays: {error}", path.display()));
+            }
+            _ => return,
+        }
     }
 }
 
