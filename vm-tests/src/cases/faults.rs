@@ -131,7 +131,8 @@ fn a_killed_driver_leaves_nothing_and_the_next_run_converges(pair: &Pair) -> Res
     let mut run = increment_underway(pair, "driver")?;
     pair.source.signal(run.driver.pid()?, Signal::Kill)?;
     let output = run.driver.wait()?;
-    ensure!(output.code == 137, "it was not killed: {output:?}");
+    // What ssh makes of a command that a signal ended is its own affair.
+    ensure!(!output.ok(), "it was not killed: {output:?}");
     drop(run.slow);
     converges(pair, &run.source, &run.target)
 }
