@@ -19,7 +19,7 @@ packages=(
 	# tests against a real sshd
 	openssh-client openssh-server
 	# the image: kernel module, root file system, packing
-	binutils cpio debian-archive-keyring kmod libelf1 libssl3 lz4 mmdebstrap openssl
+	binutils cpio debian-archive-keyring iproute2 kmod libelf1 libssl3 lz4 mmdebstrap openssl
 	squashfs-tools tar util-linux xz-utils zstd
 )
 # From backports, with the lowest version that will do.

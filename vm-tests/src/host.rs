@@ -26,7 +26,8 @@ pub enum Leftovers {
 pub struct Host {
     role: Role,
     guest: RefCell<Box<dyn Guest>>,
-    free_vdevs: RefCell<Vec<String>>,
+    /// None before the first boot: only a booted guest knows its disks.
+    free_vdevs: RefCell<Option<Vec<String>>>,
     leftovers: Leftovers,
     prefix: String,
 }
@@ -34,13 +35,11 @@ pub struct Host {
 impl Host {
     /// Wraps a guest that need not be started yet.
     pub fn new(guest: Box<dyn Guest>, leftovers: Leftovers) -> Self {
-        let mut vdevs = guest.vdevs();
-        vdevs.reverse();
         Self {
             role: guest.role(),
             prefix: guest.pool_prefix().to_owned(),
             guest: RefCell::new(guest),
-            free_vdevs: RefCell::new(vdevs),
+            free_vdevs: RefCell::default(),
             leftovers,
         }
     }
@@ -151,7 +150,14 @@ impl Host {
     /// # Errors
     /// If it does not come up.
     pub fn await_boot(&self) -> Result<()> {
-        self.guest.borrow_mut().await_boot()
+        let mut guest = self.guest.borrow_mut();
+        guest.await_boot()?;
+        // Those that are in use after a power cut are so still.
+        if self.free_vdevs.borrow().is_none() {
+            let vdevs = guest.vdevs().into_iter().rev().collect();
+            self.free_vdevs.replace(Some(vdevs));
+        }
+        Ok(())
     }
 
     /// Boots the guest again after a power cut, with the pools that it had.
@@ -161,10 +167,8 @@ impl Host {
     pub fn boot(&self) -> Result<()> {
         self.start()?;
         self.await_boot()?;
-        // Pools on files are only found where one says to look.
-        self.sh("[ ! -x /usr/bin/udevadm ] || udevadm settle
-             zpool import -f -a
-             ! ls /var/tmp/vm-tests-disk* > /dev/null 2>&1 || zpool import -f -a -d /var/tmp")
+        // Disks are found by name once udev is through, where there is one.
+        self.sh("[ ! -x /usr/bin/udevadm ] || udevadm settle; zpool import -f -a")
             .map(drop)
     }
 
@@ -233,7 +237,7 @@ impl Host {
     /// If there is no free disk or the pool cannot be created.
     pub fn pool(&self, name: &str) -> Result<Pool<'_>> {
         let name = self.pool_name(name);
-        let vdev = self.free_vdevs.borrow_mut().pop();
+        let vdev = self.free_vdevs.borrow_mut().as_mut().and_then(Vec::pop);
         let vdev = vdev.with_context(|| format!("no free disk left in {}", self.role))?;
         self.create_pool(&name, &vdev)?;
         Ok(Pool {
@@ -328,11 +332,14 @@ impl Drop for Pool<'_> {
                 .sh(format!("zpool destroy -f {}", quote(&self.name)))
         });
         match destroyed {
-            Ok(_) => self
-                .host
-                .free_vdevs
-                .borrow_mut()
-                .push(std::mem::take(&mut self.vdev)),
+            Ok(_) => {
+                let vdev = std::mem::take(&mut self.vdev);
+                self.host
+                    .free_vdevs
+                    .borrow_mut()
+                    .get_or_insert_default()
+                    .push(vdev);
+            }
             Err(error) => report::note(&format!("warning: pool {} stays: {error:#}", self.name)),
         }
     }

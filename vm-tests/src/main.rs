@@ -56,6 +56,9 @@ enum Task {
     },
     /// Runs a command in a guest that `boot` or `run --keep` holds
     Shell {
+        /// Process id of the harness that holds the guest, if there are several
+        #[arg(long, value_name = "PID")]
+        run: Option<u32>,
         /// source or target
         guest: String,
         /// The command; without one, an interactive shell
@@ -68,7 +71,7 @@ fn main() -> ExitCode {
     match work(&Args::parse()) {
         Ok(code) => code,
         Err(error) => {
-            report::note(&format!("error: {error:?}"));
+            report::note(&format!("error: {}", report::causes(&error)));
             ExitCode::FAILURE
         }
     }
@@ -128,7 +131,11 @@ fn work(args: &Args) -> Result<ExitCode> {
         Task::Demo => {
             lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, demo::run)?;
         }
-        Task::Shell { guest, command } => return shell(guest, command),
+        Task::Shell {
+            run,
+            guest,
+            command,
+        } => return shell(*run, guest, command),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -144,8 +151,8 @@ fn wait_for_interrupt(pair: &Pair) {
     let _ = never.recv();
 }
 
-fn shell(guest: &str, command: &[String]) -> Result<ExitCode> {
-    let directory = RunDirectory::find_alive()?.join(guest);
+fn shell(run: Option<u32>, guest: &str, command: &[String]) -> Result<ExitCode> {
+    let directory = RunDirectory::find_alive(run)?.join(guest);
     let control = directory.join("ssh.ctl");
     anyhow::ensure!(
         control.exists(),

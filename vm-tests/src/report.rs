@@ -1,15 +1,22 @@
 //! What the harness says: results on stdout, everything else on stderr.
 //!
-//! The only module that prints; the others return what they have to say.
+//! The only module that prints; the others return what they have to say. A
+//! reader that has gone away (`vm-tests list | head`) is no error.
+
+use std::io::{Write, stderr, stdout};
 
 /// One line of the result.
-#[expect(clippy::print_stdout, reason = "the harness' result goes to stdout")]
 pub fn result(line: &str) {
-    println!("{line}");
+    let _ = writeln!(stdout(), "{line}");
 }
 
 /// One line for whoever watches: progress, hints, warnings.
-#[expect(clippy::print_stderr, reason = "the harness' progress goes to stderr")]
 pub fn note(line: &str) {
-    eprintln!("{line}");
+    let _ = writeln!(stderr(), "{line}");
+}
+
+/// An error with its causes, one below the other.
+pub fn causes(error: &anyhow::Error) -> String {
+    let texts: Vec<String> = error.chain().map(ToString::to_string).collect();
+    texts.join("\n  because: ")
 }

@@ -13,8 +13,9 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::report;
 
-/// File that holds the process id of a guest's QEMU.
-pub const PID_FILE: &str = "qemu.pid";
+/// File that holds the process id of a guest: its QEMU, or the first process of
+/// its namespaces, which takes all others with it.
+pub const PID_FILE: &str = "guest.pid";
 
 /// This run's directory; dropped, it is removed.
 #[derive(Debug)]
@@ -56,23 +57,34 @@ impl RunDirectory {
         Ok(Self { path, _lock: lock })
     }
 
-    /// The directory of the one run that is alive, for a look into its guests.
+    /// The directory of a run that is alive, for a look into its guests: of the
+    /// harness with this process id, or of the only one.
     ///
     /// # Errors
-    /// If there is none, or more than one.
-    pub fn find_alive() -> Result<PathBuf> {
+    /// If there is none, or more than one to choose from.
+    pub fn find_alive(harness: Option<u32>) -> Result<PathBuf> {
         let parent = parent_directory()?;
-        let mut alive: Vec<PathBuf> = if parent.is_dir() {
+        let mut alive = if parent.is_dir() {
             directories(&parent)?
         } else {
             Vec::new()
         };
-        alive.retain(|path| is_alive(path));
-        match (alive.pop(), alive.len()) {
-            (Some(path), 0) => Ok(path),
-            (None, _) => bail!("no guests are running; start them with `vm-tests boot`"),
-            (Some(_), more) => bail!("{} runs are alive; only one can be looked into", more + 1),
+        alive.retain(|path| {
+            is_alive(path) && harness.is_none_or(|pid| path.ends_with(pid.to_string()))
+        });
+        if let [only] = &alive[..] {
+            return Ok(only.clone());
         }
+        let names: Vec<_> = alive
+            .iter()
+            .filter_map(|path| path.file_name()?.to_str())
+            .collect();
+        ensure!(
+            names.is_empty(),
+            "several runs are alive: choose one by --run {}",
+            names.join(" or ")
+        );
+        bail!("no guests are running; start them with `vm-tests boot`")
     }
 
     /// The path.
@@ -113,34 +125,12 @@ fn end_process(pid: &str, path: &Path) {
         .any(|window| window == ours)
         && let Ok(pid) = pid.parse()
     {
-        end_namespaces(pid);
         kill(pid);
     }
 }
 
-/// Kills every process that lives in the same mount namespace as `pid`, unless
-/// that is our own.
-pub fn end_namespaces(pid: u32) {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-    let Some(theirs) = namespace(&pid.to_string()) else {
-        return;
-    };
-    if Some(&theirs) == namespace("self").as_ref() {
-        return;
-    }
-    for process in directories(Path::new("/proc")).unwrap_or_default() {
-        let Some(name) = process.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        if let Ok(process) = name.parse()
-            && namespace(name).as_ref() == Some(&theirs)
-        {
-            kill(process);
-        }
-    }
-}
-
-fn kill(pid: u32) {
+/// Kills a process.
+pub fn kill(pid: u32) {
     // The command rather than the system call, which would need unsafe code.
     let _ = Command::new("kill")
         .args(["-KILL", &pid.to_string()])

@@ -86,7 +86,7 @@ pub fn run(pair: &Pair, cases: &[Case]) -> Tally {
             Err(error) => {
                 tally.failed += 1;
                 report::result(&format!("FAIL  {name} ({seconds:.1} s)"));
-                for line in format!("{error:?}").lines() {
+                for line in report::causes(&error).lines() {
                     report::result(&format!("      {line}"));
                 }
             }

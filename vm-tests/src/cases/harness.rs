@@ -166,11 +166,11 @@ fn a_killed_sender_leaves_a_resumable_receive(pair: &Pair) -> Result<()> {
     source.snapshot("a")?;
     // The pipe is held open, so that the send blocks half way and is alive for
     // as long as it takes to kill it.
+    let gate = pair.target.sh("cd $(mktemp -d) && mkfifo gate && pwd")?;
     let receive = format!(
-        "(head -c 2000000; cat /tmp/killed-gate) | zfs receive -s -u {}",
+        "(head -c 2000000; cat {gate}/gate) | zfs receive -s -u {}",
         target.name()
     );
-    pair.target.sh("mkfifo /tmp/killed-gate")?;
     let mut background = pair.source.spawn(format!(
         "zfs send {} | ssh target {}",
         source.at("a"),
@@ -183,7 +183,7 @@ fn a_killed_sender_leaves_a_resumable_receive(pair: &Pair) -> Result<()> {
     let pid = background.pid()?;
     let sender = pair.source.sh(format!("pgrep -P {pid} zfs"))?.parse()?;
     pair.source.signal(sender, Signal::Kill)?;
-    pair.target.sh(": > /tmp/killed-gate")?;
+    pair.target.sh(format!(": > {gate}/gate; rm -r {gate}"))?;
     ensure!(
         !background.wait()?.ok(),
         "the killed send passes for a success"

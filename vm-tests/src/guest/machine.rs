@@ -1,7 +1,7 @@
 //! This machine's own ZFS in place of virtual machines: the same cases on the
 //! OpenZFS that is really installed here, without emulation.
 //!
-//! Each guest is a set of namespaces (mounts, network, host name) with a veth
+//! Each guest is a set of namespaces (mounts, network, processes, host name) with a veth
 //! link, an sshd and an `/etc/hosts` of its own, so a case sees what it sees in
 //! a virtual machine. ZFS itself is the machine's, with all its pools: only
 //! file-backed pools whose names begin with [`POOL_PREFIX`] are ever created or
@@ -23,7 +23,7 @@ use super::{Copy, Guest, Link, Role, Running, Unsupported};
 use crate::job::Job;
 use crate::keys::{HOST_KEY_KINDS, Keys};
 use crate::report;
-use crate::rundir::{PID_FILE, end_namespaces};
+use crate::rundir::{PID_FILE, kill};
 use crate::script::{CommandError, Outcome, Output, Script, quote};
 
 /// Every pool of a test has a name that begins with this.
@@ -98,7 +98,7 @@ pub struct MachineGuest {
     role: Role,
     directory: PathBuf,
     zferry: Option<PathBuf>,
-    holder: Option<Child>,
+    life: Option<Life>,
 }
 
 impl MachineGuest {
@@ -119,7 +119,7 @@ impl MachineGuest {
             role,
             directory,
             zferry,
-            holder: None,
+            life: None,
         };
         for number in 0..DISKS {
             File::create(guest.disk(number))?.set_len(DISK_BYTES)?;
@@ -131,8 +131,8 @@ impl MachineGuest {
         self.directory.join(format!("disk{number}"))
     }
 
-    /// What the holder of the namespaces runs: it lays out the guest, says so,
-    /// and becomes its sshd.
+    /// What the first process of the namespaces runs: it lays out the guest, says
+    /// so, and keeps its sshd running.
     fn set_up(&self) -> Result<String> {
         let directory = quote(&self.directory.display().to_string()).to_string();
         let mut sshd = String::from(
@@ -163,46 +163,27 @@ impl MachineGuest {
              chmod 700 /root/.ssh; chmod 600 /root/.ssh/*
              mount -t overlay -o lowerdir={directory}/bin:/usr/local/bin none /usr/local/bin
              echo ready
-             exec $(command -v sshd || echo /usr/sbin/sshd) -D -e -f {directory}/sshd_config",
+             exec > /dev/null
+             while :; do /usr/sbin/sshd -D -e -f {directory}/sshd_config || sleep 1; done",
             role = self.role,
         ))
     }
 
-    fn pid(&self) -> Result<u32> {
-        let holder = self.holder.as_ref();
-        Ok(holder
-            .with_context(|| format!("{} is not running", self.role))?
-            .id())
-    }
-
-    fn inside(&self) -> Result<Command> {
-        let mut command = Command::new("nsenter");
-        command.args([
-            "--mount",
-            "--net",
-            "--uts",
-            "--target",
-            &self.pid()?.to_string(),
-        ]);
-        command.args(["--wd=/root", "setsid"]).env_clear();
-        command
-            .env("HOME", "/root")
-            .env("USER", "root")
-            .env("LOGNAME", "root");
-        command.env(
-            "PATH",
-            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-        );
-        Ok(command)
+    fn life(&self) -> Result<&Life> {
+        self.life
+            .as_ref()
+            .with_context(|| format!("{} is not running", self.role))
     }
 
     fn start_job(&self, script: &Script) -> Result<Inside> {
-        let place = Place::fresh();
-        let mut command = self.inside()?;
-        command.args(["bash", "-c", &place.command_line(script)]);
+        let place = Place::fresh(&self.directory.join("jobs").display().to_string());
+        let inside = self.life()?.first;
+        let mut command = inside.command();
+        command.args(["setsid", "bash", "-c", &place.command_line(script)]);
         let job = Job::start(&mut command, script.input().to_vec())?;
         Ok(Inside {
             role: self.role,
+            first: inside,
             job,
             place,
             script: script.clone(),
@@ -212,9 +193,12 @@ impl MachineGuest {
     /// Joins the two guests by a link, once both of them have namespaces.
     fn join(&self, other: u32) -> Result<()> {
         // Only the second one has anybody to be joined with.
-        let own = self.pid()?.to_string();
-        let status = Command::new("ip")
-            .args(["link", "add", "eth1", "netns", &own, "type", "veth"])
+        let own = self.life()?.first.0.to_string();
+        // From inside: outside there may be a card of that name.
+        let status = Command::new("nsenter")
+            .args([
+                "--net", "--target", &own, "ip", "link", "add", "eth1", "type", "veth",
+            ])
             .args(["peer", "name", "eth1", "netns", &other.to_string()])
             .status()
             .context("running ip")?;
@@ -244,6 +228,7 @@ impl Guest for MachineGuest {
 
     fn start(&mut self) -> Result<()> {
         let script = self.set_up()?;
+        // If the harness dies in whatever way, its guests go with it.
         let mut holder = Command::new("setpriv")
             .args([
                 "--pdeathsig",
@@ -252,8 +237,16 @@ impl Guest for MachineGuest {
                 "--mount",
                 "--net",
                 "--uts",
+                "--pid",
             ])
-            .args(["--propagation", "slave", "bash", "-c", &script])
+            .args([
+                "--propagation",
+                "slave",
+                "--fork",
+                "--kill-child=KILL",
+                "--mount-proc",
+            ])
+            .args(["bash", "-c", &script])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(self.directory.join("holder.log"))?)
@@ -274,8 +267,14 @@ impl Guest for MachineGuest {
                 crate::tail::lines(&log, 10)
             );
         }
-        fs::write(self.directory.join(PID_FILE), holder.id().to_string())?;
-        self.holder = Some(holder);
+        let children = format!("/proc/{pid}/task/{pid}/children", pid = holder.id());
+        let first = fs::read_to_string(&children).with_context(|| format!("reading {children}"))?;
+        let first: u32 = first.trim().parse().context("unshare has one child")?;
+        fs::write(self.directory.join(PID_FILE), first.to_string())?;
+        self.life = Some(Life {
+            holder,
+            first: First(first),
+        });
         let other = self
             .directory
             .with_file_name(self.role.other().to_string())
@@ -300,9 +299,9 @@ impl Guest for MachineGuest {
     }
 
     fn is_up(&mut self) -> bool {
-        self.holder
+        self.life
             .as_mut()
-            .is_some_and(|holder| matches!(holder.try_wait(), Ok(None)))
+            .is_some_and(|life| matches!(life.holder.try_wait(), Ok(None)))
     }
 
     fn run(&self, script: &Script) -> Result<Output> {
@@ -359,26 +358,78 @@ impl Guest for MachineGuest {
     }
 
     fn login(&self) -> String {
-        let pid = self.holder.as_ref().map_or(0, Child::id);
-        format!("nsenter --mount --net --uts --target {pid} bash")
+        match &self.life {
+            Some(life) => format!("{} bash", life.first.words().join(" ")),
+            None => format!("{} is off", self.role),
+        }
     }
 }
 
 impl Drop for MachineGuest {
     fn drop(&mut self) {
-        if let Some(mut holder) = self.holder.take() {
-            end_namespaces(holder.id());
-            let _ = holder.wait();
-            // With the namespaces went the mounts; both guests' pools may go now,
-            // as far as the other guest is not using its own any more.
-            let _ = fs::remove_file(self.directory.join(PID_FILE));
-            let other = self.directory.with_file_name(self.role.other().to_string());
-            if !other.join(PID_FILE).exists()
-                && let Err(error) = clear_pools()
-            {
-                report::note(&format!("warning: {error:#}"));
-            }
+        let Some(mut life) = self.life.take() else {
+            return;
+        };
+        // With the first process goes every other one, and with the last the mounts.
+        kill(life.first.0);
+        let _ = life.holder.wait();
+        let _ = fs::remove_file(self.directory.join(PID_FILE));
+        // Pools of both may go once neither guest uses its own any more.
+        let other = self.directory.with_file_name(self.role.other().to_string());
+        if !other.join(PID_FILE).exists()
+            && let Err(error) = clear_pools()
+        {
+            report::note(&format!("warning: {error:#}"));
         }
+    }
+}
+
+/// A guest that is running.
+#[derive(Debug)]
+struct Life {
+    holder: Child,
+    first: First,
+}
+
+/// First process of a guest's namespaces: the way into them.
+#[derive(Clone, Copy, Debug)]
+struct First(u32);
+
+impl First {
+    fn words(self) -> Vec<String> {
+        let words = "nsenter --mount --net --uts --pid --wd=/root --target";
+        words
+            .split(' ')
+            .map(str::to_owned)
+            .chain([self.0.to_string()])
+            .collect()
+    }
+
+    /// A command inside, still without the program to run.
+    fn command(self) -> Command {
+        let words = self.words();
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).env_clear();
+        command
+            .env("HOME", "/root")
+            .env("USER", "root")
+            .env("LOGNAME", "root");
+        command.env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        );
+        command
+    }
+
+    /// Runs a few words of shell inside, of the harness' own.
+    fn run(self, script: &str) -> Result<Result<Output, Outcome>> {
+        let mut command = self.command();
+        let mut job = Job::start(command.args(["bash", "-c", script]), Vec::new())?;
+        let outcome = job.wait(OWN_TIME_LIMIT)?;
+        if outcome.is_err() {
+            job.kill();
+        }
+        Ok(outcome)
     }
 }
 
@@ -386,6 +437,7 @@ impl Drop for MachineGuest {
 #[derive(Debug)]
 struct Inside {
     role: Role,
+    first: First,
     job: Job,
     place: Place,
     script: Script,
@@ -393,10 +445,7 @@ struct Inside {
 
 impl Running for Inside {
     fn pid(&self) -> Result<u32> {
-        // Namespaces share /tmp and process ids with this machine.
-        let mut command = Command::new("sh");
-        let mut job = Job::start(command.args(["-c", &self.place.pid_command()]), Vec::new())?;
-        match job.wait(OWN_TIME_LIMIT)? {
+        match self.first.run(&self.place.pid_command())? {
             Ok(output) => output.text().parse().context("a process id was expected"),
             Err(_) => bail!(
                 "{} did not start in time: {}",
@@ -411,8 +460,7 @@ impl Running for Inside {
             Ok(output) => Ok(output),
             Err(outcome) => {
                 if matches!(outcome, Outcome::TimedOut(_)) {
-                    let mut kill = Command::new("sh");
-                    let _ = kill.args(["-c", &self.place.kill_command()]).status();
+                    let _ = self.first.run(&self.place.kill_command());
                 }
                 Err(CommandError {
                     guest: self.role.to_string(),

@@ -10,28 +10,28 @@ use crate::script::{Script, quote};
 
 static JOBS: AtomicU64 = AtomicU64::new(0);
 
-/// Where the process ids of jobs are noted, on every kind of guest.
-const DIRECTORY: &str = "/tmp/vm-tests-jobs";
-
 /// A script's place in a guest.
 #[derive(Clone, Debug)]
 pub struct Place {
+    directory: String,
     pid_file: String,
 }
 
 impl Place {
-    /// A place that no other job of this run or an earlier one has.
-    pub fn fresh() -> Self {
+    /// A place in `directory` that no other job of this run or an earlier one has.
+    pub fn fresh(directory: &str) -> Self {
         let number = JOBS.fetch_add(1, Ordering::Relaxed);
         Self {
-            pid_file: format!("{DIRECTORY}/{}-{number}", std::process::id()),
+            directory: quote(directory),
+            pid_file: quote(&format!("{directory}/{}-{number}", std::process::id())),
         }
     }
 
     /// Command line for the guest's login shell.
     pub fn command_line(&self, script: &Script) -> String {
         format!(
-            "mkdir -p {DIRECTORY} && echo $$ > {} && exec bash -o pipefail -ec {}",
+            "mkdir -p {} && echo $$ > {} && exec bash -o pipefail -ec {}",
+            self.directory,
             self.pid_file,
             quote(script.text())
         )

@@ -73,6 +73,7 @@ pub struct QemuGuest {
     keys: Rc<Keys>,
     directory: PathBuf,
     link_socket: PathBuf,
+    vdevs: Vec<String>,
     life: Option<Life>,
 }
 
@@ -102,6 +103,10 @@ impl QemuGuest {
             keys,
             link_socket: run_directory.join("link.sock"),
             directory,
+            vdevs: (b'b'..)
+                .take(DISKS)
+                .map(|letter| format!("/dev/vd{}", char::from(letter)))
+                .collect(),
             life: None,
         };
         fs::create_dir_all(guest.share())?;
@@ -207,8 +212,8 @@ impl QemuGuest {
     }
 
     /// Gives a foreign guest its address, host keys and users' keys: what our
-    /// own image finds in the shared directory at boot.
-    fn set_up_foreign(&self) -> Result<()> {
+    /// own image finds in the shared directory at boot. Asks for its disks.
+    fn set_up_foreign(&mut self) -> Result<()> {
         let keys = self.share().join("keys");
         let copy = |name: &str, there: &str| {
             self.copy_in(Copy {
@@ -225,7 +230,7 @@ impl QemuGuest {
                 self.role,
                 script.text()
             );
-            Ok(())
+            Ok(output.text())
         };
         sh(Script::bash(
             "mkdir -p /root/.ssh /usr/local/bin && chmod 700 /root/.ssh",
@@ -251,9 +256,16 @@ impl QemuGuest {
             })?;
         }
         let (role, address) = (self.role, self.role.address());
-        sh(Script::bash(format!(
+        let disks = sh(Script::bash(format!(
             "chmod 600 /root/.ssh/* /etc/ssh/ssh_host_*_key; /root/vm-tests-setup {role} {address}"
-        )))
+        )))?;
+        // Names of disks are the foreign system's own affair: it has to tell them.
+        self.vdevs = disks.lines().map(str::to_owned).collect();
+        ensure!(
+            !self.vdevs.is_empty(),
+            "/root/vm-tests-setup of {role} named no disks"
+        );
+        Ok(())
     }
 }
 
@@ -263,6 +275,9 @@ impl Guest for QemuGuest {
     }
 
     fn start(&mut self) -> Result<()> {
+        if self.life.is_some() {
+            self.power_off()?;
+        }
         let life = self
             .launch()
             .with_context(|| format!("starting {}", self.role))?;
@@ -353,15 +368,7 @@ impl Guest for QemuGuest {
     }
 
     fn vdevs(&self) -> Vec<String> {
-        match self.system {
-            System::Debian { .. } => (0..DISKS)
-                .map(|number| format!("/dev/vd{}", char::from(b'b' + number as u8)))
-                .collect(),
-            // Names of disks are the foreign system's own affair: use files.
-            System::Foreign { .. } => (0..DISKS)
-                .map(|number| format!("/var/tmp/vm-tests-disk{number}"))
-                .collect(),
-        }
+        self.vdevs.clone()
     }
 
     fn login(&self) -> String {

@@ -25,6 +25,9 @@ const LOGIN_PAUSE: Duration = Duration::from_millis(200);
 /// Limit of the small commands that the harness adds of its own.
 const OWN_TIME_LIMIT: Duration = Duration::from_secs(60);
 
+/// Where the process ids of jobs are noted in a guest.
+const JOBS_DIRECTORY: &str = "/tmp/vm-tests-jobs";
+
 /// Where and how to reach a guest.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
@@ -106,7 +109,7 @@ impl Connection {
     }
 
     fn start(&self, script: &Script) -> Result<Remote> {
-        let place = Place::fresh();
+        let place = Place::fresh(JOBS_DIRECTORY);
         let mut command = self.options();
         // Never log in anew: that would hide that the connection was lost.
         command.args([
