@@ -6,11 +6,12 @@
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::error::Family;
 use engine::helper::{self, Authorization, serve};
 use engine::sync::state::StateStore;
-use engine::transport::stdio;
+use engine::transport::{LinkError, stdio};
 use engine::zfs::kernel::Kernel;
 use engine::zfs::{Absent, Zfs};
 
@@ -20,6 +21,9 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Outcome;
+
+/// Time for what a helper said last to get out when the conversation failed.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
@@ -47,14 +51,27 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
         about: environment::about(&context.node_text()),
         patience: args.connect_timeout,
     };
-    let (link, output) = stdio::link().map_err(|error| Failure::of(Family::Failed, &error))?;
+    let (link, output) = stdio::link().map_err(|error| {
+        let message = format!("cannot set up standard input and output: {error}");
+        Failure::new(Family::Failed, message)
+    })?;
     let served = Box::pin(serve(link, helper)).await;
     // Everything of the conversation is dropped by now; what it said last is
     // still on its way out.
-    let written = tokio::task::spawn_blocking(|| output.finish())
-        .await
-        .expect("waiting for a thread does not panic");
+    let writing = tokio::task::spawn_blocking(|| output.finish());
+    // After a failure nobody may be left to read it, and sshd does not say so.
+    let patience = if served.is_ok() {
+        args.connect_timeout
+    } else {
+        LAST_WORDS
+    };
+    let written = tokio::time::timeout(patience, writing).await;
     served.map_err(|error| Failure::of(error.family(), &error))?;
+    let written = written.unwrap_or_else(|_| {
+        let source = std::io::ErrorKind::TimedOut.into();
+        Ok(Err(LinkError::Write { source }))
+    });
+    let written = written.expect("waiting for a thread does not panic");
     written.map_err(|error| Failure::of(Family::Transient, &error))?;
     Ok(Outcome {
         exit: Exit::Done,

@@ -11,10 +11,5 @@ pub fn text() -> String {
 }
 
 fn zfs() -> String {
-    let version = libzfs::with_handle(|handle| Ok::<_, libzfs::Error>(handle.version()));
-    match version {
-        Ok(Some(version)) => format!("{}, {}", version.userland, version.kernel),
-        Ok(None) => "ZFS of this system".to_owned(),
-        Err(missing) => format!("no usable ZFS: {missing}"),
-    }
+    engine::zfs::kernel::version().unwrap_or_else(|missing| format!("no usable ZFS: {missing}"))
 }

@@ -13,6 +13,10 @@ use crate::stream::frame::{Frame, Kind};
 use crate::transport::Link;
 use crate::zfs::{Dataset, NewBookmark, Scope, SendRequest};
 
+/// Datasets, snapshots and bookmarks that a listing may have: some gigabytes
+/// of memory, and more than any pool is known to hold.
+const LISTING_ENTRIES_MAX: usize = 10_000_000;
+
 /// A helper, in this process or on another machine, greeted and ready.
 #[derive(Debug)]
 pub struct Peer {
@@ -70,6 +74,7 @@ impl Peer {
         scope: Scope,
     ) -> Result<Option<Vec<Dataset>>, PeerError> {
         let mut datasets: Vec<Dataset> = Vec::new();
+        let mut entries = 0;
         self.request(&Request::Tree {
             root: root.clone(),
             scope,
@@ -79,6 +84,13 @@ impl Peer {
             match self.reply().await? {
                 Reply::Datasets { exists: false, .. } => return Ok(None),
                 Reply::Datasets { part, more, .. } => {
+                    entries += part
+                        .iter()
+                        .map(|dataset| 1 + dataset.snapshots.len() + dataset.bookmarks.len())
+                        .sum::<usize>();
+                    if entries > LISTING_ENTRIES_MAX {
+                        return Err(self.confused("its listing has no end"));
+                    }
                     for dataset in part {
                         match datasets.last_mut().filter(|last| last.name == dataset.name) {
                             Some(last) => {
@@ -280,7 +292,7 @@ impl Peer {
         let payload = frame
             .verified_payload()
             .map_err(|error| self.broken(WireError::Frame(error)))?;
-        match serde_json::from_slice(payload) {
+        match serde_json::from_slice(payload).map(Reply::made_printable) {
             Ok(Reply::Failed(failure)) => Err(PeerError::new(&self.name, failure)),
             Ok(reply) => Ok(reply),
             Err(_) => Err(self.confused("the reply is unknown or malformed")),

@@ -168,6 +168,41 @@ pub enum Reply {
     Failed(Failure),
 }
 
+impl Reply {
+    /// The same reply, safe to show: what a helper says in words may hold
+    /// anything, also sequences that a terminal would obey.
+    #[must_use]
+    pub fn made_printable(self) -> Self {
+        match self {
+            Self::Failed(failure) => Self::Failed(failure.made_printable()),
+            Self::Received { .. } => printable(self),
+            other => other,
+        }
+    }
+}
+
+/// Escapes control characters in every text of a message.
+fn printable<T: Serialize + serde::de::DeserializeOwned>(message: T) -> T {
+    fn escape(value: &mut serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) if text.contains(char::is_control) => {
+                let shown = |c: char| match c.is_control() {
+                    true => c.escape_default().to_string(),
+                    false => c.to_string(),
+                };
+                *text = text.chars().map(shown).collect();
+            }
+            serde_json::Value::Array(values) => values.iter_mut().for_each(escape),
+            serde_json::Value::Object(fields) => fields.values_mut().for_each(escape),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::to_value(&message).expect("messages are plain data");
+    escape(&mut value);
+    // Only free texts can hold control characters: names were checked.
+    serde_json::from_value(value).unwrap_or(message)
+}
+
 /// Why a helper did not do it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
@@ -228,6 +263,12 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// The same failure, safe to show; see [`Reply::made_printable`].
+    #[must_use]
+    pub fn made_printable(self) -> Self {
+        printable(self)
+    }
+
     /// The exit-code family.
     #[must_use]
     pub fn family(&self) -> Family {
@@ -271,6 +312,20 @@ mod tests {
     fn a_request_with_a_bad_name_is_not_obeyed() {
         let text = r#"{"snapshot":{"names":["tank/a@x","tank/../a@y"]}}"#;
         assert!(serde_json::from_str::<Request>(text).is_err());
+    }
+
+    #[test]
+    fn words_of_a_peer_cannot_steer_a_terminal() {
+        let failure = Failure::Stream {
+            snapshot: SnapshotName::parse("tank/a@x").unwrap(),
+            reason: "\u{1b}[2Jgone\r\nerror: done, ünd gut".to_owned(),
+        };
+        let Reply::Failed(shown) = Reply::Failed(failure).made_printable() else {
+            panic!("another reply")
+        };
+        let text = shown.to_string();
+        assert!(!text.contains(char::is_control), "{text:?}");
+        assert!(text.contains("gone") && text.contains("ünd gut"), "{text}");
     }
 
     #[test]

@@ -1,26 +1,24 @@
-//! Whole replications over machines in memory: results, faults at every
-//! operation, and peers that do not keep to the protocol.
+//! Whole replications over machines in memory: results, and faults at every
+//! operation.
+
+mod peers;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use bytes::Bytes;
 
 use super::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
-use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
-use crate::peer::{Peer, PeerError};
+use crate::name::{DatasetName, ShortName};
+use crate::peer::Peer;
 use crate::plan::Step;
 use crate::protocol::hello::About;
-use crate::protocol::message::{Failure, Reply, Request};
-use crate::stream::compress::{Compression, Link as Pressure};
-use crate::stream::frame::{Frame, Kind};
-use crate::stream::outbound::Outbound;
+use crate::protocol::message::Failure;
+use crate::stream::compress::Compression;
 use crate::transport::{Link, local};
 use crate::zfs::model::{Fault, Faults, Model};
-use crate::zfs::{DatasetKind, Landing, ReceiveRequest, Scope, SendMode, Zfs, ZfsErrorKind};
+use crate::zfs::{Scope, SendMode, ZfsErrorKind};
 
 const POOL_BYTES: u64 = 1 << 24;
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -260,261 +258,4 @@ fn a_run_may_be_cut_at_any_operation() {
             assert!(points > 10, "only {points} operations were tried");
         }
     }
-}
-
-/// The other side sends these bytes and then what `end` says.
-async fn greet_something(bytes: &'static [u8], end: End) -> PeerError {
-    let (near, far) = local::pair();
-    if !bytes.is_empty() {
-        far.outbound.send(Bytes::from_static(bytes)).await.unwrap();
-    }
-    let kept = match end {
-        End::StaysOpen => Some(far),
-        End::Closes => None,
-    };
-    let error = Peer::greet("elsewhere", near, &about(), Duration::from_millis(50))
-        .await
-        .unwrap_err();
-    drop(kept);
-    error
-}
-
-enum End {
-    StaysOpen,
-    Closes,
-}
-
-#[tokio::test]
-async fn what_is_no_helper_is_told_from_a_silent_one_and_a_closed_one() {
-    let error = greet_something(b"Last login: Monday\n", End::StaysOpen).await;
-    assert_eq!(error.family(), Family::Protocol);
-    assert!(error.to_string().contains("Last login"), "{error}");
-    let error = greet_something(b"", End::StaysOpen).await;
-    assert_eq!(error.family(), Family::Transient);
-    assert!(error.to_string().contains("said nothing"), "{error}");
-    let error = greet_something(b"", End::Closes).await;
-    assert_eq!(error.family(), Family::Transient, "{error}");
-}
-
-/// A conversation with a real helper by hand, frame by frame.
-struct ByHand {
-    reader: crate::peer::wire::WireReader,
-    writer: crate::peer::wire::WireWriter,
-}
-
-impl ByHand {
-    async fn with(target: &Model, authorization: Authorization) -> Self {
-        let link = helper_link(target, authorization);
-        let (reader, writer, _) = crate::peer::wire::handshake(link, &about(), PATIENCE)
-            .await
-            .unwrap();
-        Self { reader, writer }
-    }
-
-    async fn ask(&mut self, request: &Request) -> Reply {
-        let text = serde_json::to_vec(request).unwrap();
-        self.send(Frame::stored(Kind::Message, 0, 1, &text)).await;
-        self.reply().await
-    }
-
-    async fn send(&self, frame: Frame) {
-        self.writer.send(frame).await.unwrap();
-    }
-
-    async fn reply(&mut self) -> Reply {
-        let frame = self.reader.next().await.unwrap().unwrap();
-        serde_json::from_slice(frame.verified_payload().unwrap()).unwrap()
-    }
-
-    async fn receive(&mut self, to_guid: Guid) {
-        let request = Request::Receive {
-            request: ReceiveRequest {
-                snapshot: SnapshotName::parse("backup/a@x").unwrap(),
-                landing: Landing::Create,
-                kind: DatasetKind::Filesystem,
-                properties: Vec::new(),
-            },
-            transfer: 7,
-            to_guid,
-            from_guid: None,
-        };
-        assert_eq!(self.ask(&request).await, Reply::Ready);
-    }
-}
-
-/// The stream of `tank/a@x`, and its guid.
-fn recorded(source: &Model) -> (Vec<u8>, Guid) {
-    let guid = source.by_hand().snapshot("tank/a@x").unwrap();
-    let request = crate::zfs::SendRequest {
-        snapshot: SnapshotName::parse("tank/a@x").unwrap(),
-        base: None,
-        mode: SendMode::Plain,
-    };
-    let (mut reader, writer) = std::io::pipe().unwrap();
-    let sender = source.clone();
-    let thread = std::thread::spawn(move || sender.send(&request, writer.into()));
-    let mut stream = Vec::new();
-    std::io::Read::read_to_end(&mut reader, &mut stream).unwrap();
-    thread.join().unwrap().unwrap();
-    (stream, guid)
-}
-
-#[tokio::test]
-async fn a_stream_that_is_not_what_was_agreed_is_refused_and_nothing_is_received() {
-    let (source, target) = machines(&Faults::default());
-    let (stream, guid) = recorded(&source);
-    let frames = |transfer: u64| {
-        let mut outbound = Outbound::new(transfer, Compression::Off);
-        let first = outbound.data(&stream[..400], Pressure::Waiting);
-        let second = outbound.data(&stream[400..], Pressure::Waiting);
-        (first, second, outbound.end())
-    };
-    let (first, second, end) = frames(7);
-    let short_end = Outbound::new(7, Compression::Off).end();
-    let mut damaged = second.clone().into_wire().to_vec();
-    *damaged.last_mut().unwrap() ^= 1;
-    let damaged = {
-        let mut decoder = crate::stream::frame::Decoder::default();
-        decoder.push(Bytes::from(damaged));
-        decoder.next_frame().unwrap().unwrap()
-    };
-    let (other_transfer, _, _) = frames(8);
-    let rubbish = Frame::stored(Kind::Data, 7, 0, &[0x55; 1000]);
-    let tiny = Frame::stored(Kind::Data, 7, 0, b"tiny");
-    let cases: Vec<(&str, Guid, Vec<Frame>)> = vec![
-        (
-            "a damaged frame",
-            guid,
-            vec![first.clone(), damaged, end.clone()],
-        ),
-        ("a missing frame", guid, vec![first.clone(), end.clone()]),
-        (
-            "frames in another order",
-            guid,
-            vec![second.clone(), first.clone(), end.clone()],
-        ),
-        (
-            "an end that does not fit",
-            guid,
-            vec![first.clone(), second.clone(), short_end],
-        ),
-        ("another transfer", guid, vec![other_transfer, end.clone()]),
-        (
-            "another snapshot",
-            Guid(1),
-            vec![first.clone(), second.clone(), end.clone()],
-        ),
-        ("no stream", guid, vec![rubbish, end.clone()]),
-        ("less than a record", guid, vec![tiny, end.clone()]),
-    ];
-    let mut conversation = ByHand::with(&target, Authorization::everything()).await;
-    for (what, to_guid, sent) in cases {
-        conversation.receive(to_guid).await;
-        for frame in sent {
-            conversation.send(frame).await;
-        }
-        let reply = conversation.reply().await;
-        assert!(
-            matches!(reply, Reply::Failed(Failure::Stream { .. })),
-            "{what}: {reply:?}"
-        );
-        assert!(
-            target.by_hand().look("backup/a").is_none(),
-            "{what} was received"
-        );
-    }
-    // The same conversation takes the right stream.
-    conversation.receive(guid).await;
-    for frame in [first, second, end] {
-        conversation.send(frame).await;
-    }
-    let reply = conversation.reply().await;
-    assert!(matches!(reply, Reply::Received { .. }), "{reply:?}");
-    assert!(target.by_hand().look("backup/a").is_some());
-}
-
-#[tokio::test]
-async fn a_driver_that_goes_away_in_the_middle_leaves_nothing() {
-    let (source, target) = machines(&Faults::default());
-    let (stream, guid) = recorded(&source);
-    let mut conversation = ByHand::with(&target, Authorization::everything()).await;
-    conversation.receive(guid).await;
-    let mut outbound = Outbound::new(7, Compression::Off);
-    conversation
-        .send(outbound.data(&stream[..400], Pressure::Waiting))
-        .await;
-    drop(conversation);
-    // The next conversation may receive the same dataset: nothing is busy.
-    let mut next = ByHand::with(&target, Authorization::everything()).await;
-    for _ in 0..100 {
-        let root = dataset("backup/a");
-        let listed = next
-            .ask(&Request::Tree {
-                root,
-                scope: Scope::One,
-            })
-            .await;
-        if matches!(listed, Reply::Datasets { exists: false, .. }) {
-            return;
-        }
-        tokio::task::yield_now().await;
-    }
-    panic!("a part of the stream stayed");
-}
-
-#[tokio::test]
-async fn a_request_outside_of_what_is_allowed_is_refused_and_not_carried_out() {
-    let (_, target) = machines(&Faults::default());
-    let allowed = Authorization::only(vec![dataset("backup/in")]);
-    let mut conversation = ByHand::with(&target, allowed).await;
-    for request in [
-        Request::Tree {
-            root: dataset("backup"),
-            scope: Scope::Recursive,
-        },
-        Request::CreateAncestors {
-            dataset: dataset("backup/out/x"),
-        },
-        Request::Snapshot {
-            names: vec![SnapshotName::parse("backup@x").unwrap()],
-        },
-    ] {
-        let reply = conversation.ask(&request).await;
-        assert!(
-            matches!(reply, Reply::Failed(Failure::NotAllowed { .. })),
-            "{request:?}: {reply:?}"
-        );
-    }
-    let unknown = Frame::stored(Kind::Message, 0, 9, br#"{"format_disk":{}}"#);
-    conversation.send(unknown).await;
-    let reply = conversation.reply().await;
-    assert!(
-        matches!(reply, Reply::Failed(Failure::BadRequest(_))),
-        "{reply:?}"
-    );
-    assert_eq!(
-        target.by_hand().list().len(),
-        1,
-        "{:?}",
-        target.by_hand().list()
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_helper_that_hears_nothing_for_a_minute_ends() {
-    let (_, target) = machines(&Faults::default());
-    let mut conversation = ByHand::with(&target, Authorization::everything()).await;
-    let begun = tokio::time::Instant::now();
-    let end = conversation.reader.next().await;
-    assert!(matches!(end, Ok(None) | Err(_)), "{end:?}");
-    assert_eq!(begun.elapsed(), crate::peer::wire::SILENCE_MAX);
-}
-
-#[tokio::test(start_paused = true)]
-async fn heartbeats_keep_a_quiet_conversation_alive() {
-    let (_, target) = machines(&Faults::default());
-    let mut quiet = peer("target", &target).await;
-    tokio::time::sleep(Duration::from_secs(600)).await;
-    let listed = quiet.tree(&dataset("backup"), Scope::One).await.unwrap();
-    assert!(listed.is_some());
 }

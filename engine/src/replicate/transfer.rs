@@ -259,5 +259,5 @@ fn read_abort(frame: &Frame) -> Option<Failure> {
     let payload = frame.verified_payload().ok()?;
     serde_json::from_slice::<Abort>(payload)
         .ok()
-        .map(|abort| abort.failure)
+        .map(|abort| abort.failure.made_printable())
 }

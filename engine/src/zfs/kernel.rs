@@ -42,6 +42,20 @@ impl Kernel {
     }
 }
 
+/// What is installed and running here: versions of libraries and module, in
+/// one line.
+///
+/// # Errors
+/// `Unavailable`, with what is missing and the package that has it.
+pub fn version() -> Result<String, ZfsError> {
+    with_handle(|handle| {
+        Ok(match handle.version() {
+            Some(version) => format!("{}, {}", version.userland, version.kernel),
+            None => "ZFS of this system".to_owned(),
+        })
+    })
+}
+
 impl Zfs for Kernel {
     fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
         let depth = match scope {

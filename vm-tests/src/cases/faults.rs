@@ -130,7 +130,9 @@ fn a_cut_link_is_noticed_and_the_next_run_converges(pair: &Pair) -> Result<()> {
 fn a_killed_driver_leaves_nothing_and_the_next_run_converges(pair: &Pair) -> Result<()> {
     let mut run = increment_underway(pair, "driver")?;
     pair.source.signal(run.driver.pid()?, Signal::Kill)?;
-    ensure!(run.driver.wait()?.code == 137, "it was not killed");
+    let output = run.driver.wait()?;
+    // What ssh makes of a command that a signal ended is its own affair.
+    ensure!(!output.ok(), "it was not killed: {output:?}");
     drop(run.slow);
     converges(pair, &run.source, &run.target)
 }

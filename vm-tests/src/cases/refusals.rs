@@ -122,7 +122,8 @@ fn a_full_target_pool_is_an_error_that_leaves_nothing(pair: &Pair) -> Result<()>
     let name = format!("{}-tiny", pair.target.standing_pool());
     pair.target.sh(format!(
         "truncate -s 64M /var/tmp/tiny.img && zpool create {name} /var/tmp/tiny.img \
-         && zfs create -o reservation=24M {name}/ballast"
+         && free=$(zfs get -H -p -o value available {name}) \
+         && zfs create -o reservation=$((free - 3000000)) {name}/ballast"
     ))?;
     let remote = format!("target:{name}/copy");
     let failed = run(&pair.source, &[source.name(), &remote])?;
@@ -223,7 +224,9 @@ fn a_machine_without_zfs_is_named(pair: &Pair) -> Result<()> {
     let without = |command: &str| {
         format!(
             "unshare -m sh -c {}",
-            quote(&format!("mount -t tmpfs none /dev && exec {command}"))
+            quote(&format!(
+                "mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && exec {command}"
+            ))
         )
     };
     let there = run(

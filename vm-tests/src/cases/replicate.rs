@@ -133,7 +133,7 @@ fn a_run_without_changes_sends_nothing_of_a_snapshot_that_is_there(pair: &Pair) 
 fn a_tree_arrives_with_its_volume_and_properties(pair: &Pair) -> Result<()> {
     let source = filled(&pair.source, "tree")?;
     let child = source.child("child").create_with(
-        "-o compression=gzip-6 -o recordsize=16K -o quota=64M -o org.example:note='two words' \
+        "-o compression=gzip-9 -o recordsize=16K -o quota=64M -o org.example:note='two words' \
          -o mountpoint=/tree-child",
     )?;
     child.fill(&Data {
@@ -170,7 +170,7 @@ fn a_tree_arrives_with_its_volume_and_properties(pair: &Pair) -> Result<()> {
     }
     let there = target.child("child");
     for (property, value) in [
-        ("compression", "gzip-6"),
+        ("compression", "gzip-9"),
         ("recordsize", "16384"),
         ("quota", "67108864"),
         ("org.example:note", "two words"),
