@@ -1,6 +1,6 @@
 //! The `@tosend`/`@sent` scheme between two kernels.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use super::{Case, cases};
 use crate::data::Data;
@@ -123,6 +123,24 @@ fn steps(output: &Output) -> Vec<String> {
         .collect()
 }
 
+/// The steps that send, in order.
+fn sends(output: &Output) -> Vec<String> {
+    let mut steps = steps(output);
+    steps.retain(|step| step.starts_with("zfs send"));
+    steps
+}
+
+/// Everything was sent from a base whose name begins like this.
+fn ensure_sent_from(base: &str, output: &Output) -> Result<()> {
+    let sends = sends(output);
+    let from = format!(" -i {base}");
+    ensure!(
+        sends.len() >= 3 && sends.iter().all(|step| step.contains(&from)),
+        "not everything was sent from {base}: {sends:#?}"
+    );
+    Ok(())
+}
+
 fn a_service_goes_full_then_incremental_and_both_nodes_are_up(pair: &Pair) -> Result<()> {
     let service = Service::new(pair, "svc")?;
     service.write(1)?;
@@ -153,15 +171,7 @@ fn a_service_goes_full_then_incremental_and_both_nodes_are_up(pair: &Pair) -> Re
     }
     for seed in [2, 3] {
         service.write(seed)?;
-        let update = steps(&service.sync("update")?);
-        let sends: Vec<_> = update
-            .iter()
-            .filter(|step| step.starts_with("zfs send"))
-            .collect();
-        ensure!(
-            sends.len() == 3 && sends.iter().all(|step| step.contains("-i @sent")),
-            "{update:#?}"
-        );
+        ensure_sent_from("@sent", &service.sync("update")?)?;
         service.ensure_in_step()?;
     }
     Ok(())
@@ -195,14 +205,7 @@ fn a_swap_of_roles_stays_incremental(pair: &Pair) -> Result<()> {
         back.text(),
         back.error_text()
     );
-    let sends: Vec<_> = steps(&back)
-        .into_iter()
-        .filter(|step| step.starts_with("zfs send"))
-        .collect();
-    ensure!(
-        sends.iter().all(|step| step.contains(" -i ")),
-        "a full after the swap: {sends:#?}"
-    );
+    ensure_sent_from("@sent", &back)?;
     service.ensure_in_step()?;
     // And back again.
     pair.target.sh(format!(
@@ -211,14 +214,7 @@ fn a_swap_of_roles_stays_incremental(pair: &Pair) -> Result<()> {
     ))?;
     mount(&pair.source, &service.on_source)?;
     service.write(6)?;
-    let again = steps(&service.sync("update")?);
-    ensure!(
-        again
-            .iter()
-            .filter(|step| step.starts_with("zfs send"))
-            .all(|step| step.contains(" -i ")),
-        "{again:#?}"
-    );
+    ensure_sent_from("@sent", &service.sync("update")?)?;
     service.ensure_in_step()
 }
 
@@ -279,18 +275,7 @@ fn a_base_destroyed_by_hand_is_found_by_its_mark(pair: &Pair) -> Result<()> {
     pair.source
         .sh(format!("zfs destroy -r {}", service.on_source.at("sent")))?;
     service.write(2)?;
-    let update = steps(&service.sync("update")?);
-    let sends: Vec<_> = update
-        .iter()
-        .filter(|step| step.starts_with("zfs send"))
-        .collect();
-    ensure!(
-        sends.len() == 3
-            && sends
-                .iter()
-                .all(|step| step.contains("-i #zferry.sync.1.target.")),
-        "{update:#?}"
-    );
+    ensure_sent_from("#zferry.sync.1.target.", &service.sync("update")?)?;
     service.ensure_in_step()
 }
 
@@ -308,15 +293,7 @@ fn a_rotation_that_was_cut_is_completed(pair: &Pair) -> Result<()> {
     for (seed, (host, dataset, cut)) in cuts.into_iter().enumerate() {
         host.sh(cut.replace('D', dataset.name()))?;
         service.write(10 + seed as u64)?;
-        let update = service.sync("update")?;
-        let sends: Vec<_> = steps(&update)
-            .into_iter()
-            .filter(|step| step.starts_with("zfs send"))
-            .collect();
-        ensure!(
-            sends.iter().all(|step| step.contains(" -i ")),
-            "{cut}: {sends:#?}"
-        );
+        ensure_sent_from("@sent", &service.sync("update")?).with_context(|| cut.to_owned())?;
         service.ensure_in_step()?;
     }
     Ok(())
@@ -336,15 +313,7 @@ fn a_run_cut_after_the_transfer_is_committed_by_the_next(pair: &Pair) -> Result<
         target.name()
     ))?;
     service.write(3)?;
-    let update = service.sync("update")?;
-    let sends: Vec<_> = steps(&update)
-        .into_iter()
-        .filter(|step| step.starts_with("zfs send"))
-        .collect();
-    ensure!(
-        sends.len() == 3 && sends.iter().all(|step| step.contains("-i @sent")),
-        "{sends:#?}"
-    );
+    ensure_sent_from("@sent", &service.sync("update")?)?;
     service.ensure_in_step()?;
     // What was written last is there too, not only what had been cut.
     let child = target.child("child").contents_at("sent")?;
