@@ -28,6 +28,7 @@
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
+mod conversations;
 mod error;
 mod marks;
 mod report;
