@@ -1,7 +1,8 @@
 //! What the engine asks of ZFS: the trait [`Zfs`] and the plain data it speaks.
 //!
-//! Backends carry it out: `kernel` through libzfs and libzfs_core. Only the
-//! helper calls a backend; planner and driver see the data types alone. All
+//! Backends carry it out: `kernel` through libzfs and libzfs_core, `userland`
+//! in files, without a kernel module; `Pools` has both, and `conformance` says
+//! what they have to have in common. Only the helper calls a backend; planner and driver see the data types alone. All
 //! calls block; whoever calls them is on a thread that may wait.
 //!
 //! Nothing here is forced. There is no way through this trait to receive over
@@ -16,6 +17,8 @@ use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, Snapsho
 use crate::stream::record::BeginRecord;
 
 mod absent;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 pub mod kernel;
 #[cfg(any(test, feature = "model"))]

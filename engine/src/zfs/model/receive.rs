@@ -147,19 +147,25 @@ impl Incoming {
                 return Err(ZfsErrorKind::Invalid);
             }
         }
+        // A record is proven by the header of the one after it, and stored then:
+        // what is left of a damaged stream has nothing damaged in it.
+        let mut unproven = None;
         let mut stored = 0;
         loop {
-            let (block, data) = match reader.next()? {
+            let record = reader.next()?;
+            if let Some((block, data)) = unproven.take() {
+                self.arrival.lock().store(block, data);
+                stored += 1;
+                if stored == 1 {
+                    midway();
+                }
+            }
+            unproven = Some(match record {
                 Record::Write { block, bytes } => (block, Some(self.space.store(&bytes)?)),
                 Record::Free { block } => (block, None),
                 Record::Key(_) | Record::Resume { .. } => return Err(ZfsErrorKind::Invalid),
                 Record::End => return Ok(()),
-            };
-            self.arrival.lock().store(block, data);
-            stored += 1;
-            if stored == 1 {
-                midway();
-            }
+            });
         }
     }
 }

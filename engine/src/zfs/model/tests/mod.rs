@@ -7,6 +7,7 @@ use super::*;
 use crate::stream::record::RECORD_BYTES;
 use crate::zfs::{Base, DatasetKind, Landing, OnCut, SendMode};
 
+mod conformance;
 mod faults;
 mod history;
 mod partial;
