@@ -2,7 +2,7 @@
 //!
 //! One control socket per worker. The client opens every call by passing one
 //! end of a fresh socket pair over it; on that pair travels one [`Call`], with
-//! at most one descriptor, and one [`Outcome`] back. So calls run side by side
+//! at most one descriptor, and [`Taken`] and one [`Outcome`] back. So calls run side by side
 //! and none can be mistaken for another. Messages are JSON behind a length;
 //! both ends come from the same build, so there is no version to negotiate
 //! beyond [`PROTOCOL`].
@@ -323,6 +323,14 @@ pub struct ReceiveRequest {
     pub received: Vec<Property>,
     /// Properties to set locally.
     pub local: Vec<Property>,
+}
+
+/// The worker's first word on every call, before its [`Outcome`]: which of its
+/// threads carries it out. The client watches that thread's counters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// Its number in the system (`gettid`).
+    pub thread: u32,
 }
 
 /// What a resume token says.

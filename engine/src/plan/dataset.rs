@@ -56,7 +56,7 @@ pub fn plan_dataset(
     if target.snapshot_by_guid(wanted.guid).is_some() {
         return Ok(Step::UpToDate);
     }
-    if target.resume_token.is_some() {
+    if target.partial.is_some() {
         return Err(Conflict::PartialReceive {
             target: target_name.clone(),
         });

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use super::conflict::Conflict;
 use super::dataset::{Step, plan_dataset};
 use crate::name::{DatasetName, Guid, NameError, ShortName, SnapshotName};
-use crate::zfs::{Dataset, DatasetKind, Landing, Property, ReceiveRequest, SendMode, SendRequest};
+use crate::zfs::{
+    Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest,
+};
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,7 @@ impl DatasetPlan {
             snapshot: self.snapshot.clone(),
             base,
             mode: self.mode,
+            resume: None,
         })
     }
 
@@ -72,6 +75,8 @@ impl DatasetPlan {
             },
             kind: self.kind,
             properties: self.properties.clone(),
+            origin: None,
+            on_cut: OnCut::Discard,
         }
     }
 
