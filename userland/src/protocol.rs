@@ -297,6 +297,8 @@ pub enum Call {
     ReadVolume {
         /// `pool/volume` or `pool/volume@snapshot`.
         name: String,
+        /// Where to begin, bytes; from there to the end.
+        offset: u64,
     },
     /// Reads every block of the pool and verifies it. Answer:
     /// [`Answer::Checked`].

@@ -23,10 +23,13 @@ mod error;
 pub mod kernel;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod pools;
 mod transfer;
+pub mod userland;
 
 pub use absent::Absent;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
+pub use pools::Pools;
 pub use transfer::{
     Base, BlockForm, Landing, OnCut, PartialContent, PartialReceive, PropertyRefusal,
     ReceiveRequest, ResumePoint, SendMode, SendRequest,

@@ -5,6 +5,7 @@
 //! one, write a `fn(&Pair) -> Result<()>` in a module here and list it in that
 //! module's `CASES`.
 
+mod conformance;
 mod faults;
 mod harness;
 mod refusals;
@@ -51,6 +52,7 @@ use cases;
 pub fn all() -> Vec<Case> {
     [
         harness::CASES,
+        conformance::CASES,
         replicate::CASES,
         refusals::CASES,
         faults::CASES,
