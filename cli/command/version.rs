@@ -22,6 +22,6 @@ fn kernel() -> String {
 fn user_space() -> String {
     match engine::zfs::userland::version(&zfs::worker()) {
         Ok(version) => format!("pools in files: {version} in user space"),
-        Err(missing) => format!("no pools in files, no ZFS in user space: {missing}"),
+        Err(missing) => format!("no ZFS in user space: {}", missing.detail),
     }
 }

@@ -2,10 +2,9 @@
 //! the next run makes of it.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Child;
 
-use super::lab::data;
+use super::lab::{data, kill, users_of};
 use super::sync::Service;
 use crate::program::{Ran, start};
 
@@ -20,34 +19,6 @@ enum Victim {
     WorkerHere,
     WorkerThere,
     Connection,
-}
-
-/// Processes called `name` that have `file` open.
-fn users_of(file: &Path, name: &str) -> Vec<u32> {
-    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-        let name = entry.unwrap().file_name();
-        name.to_str()?.parse::<u32>().ok()
-    });
-    let uses = |pid: &u32| {
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
-        if comm.is_ok_and(|comm| comm.trim() != name) {
-            return false;
-        }
-        // Whoever has ended meanwhile uses nothing.
-        let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
-            return false;
-        };
-        fds.filter_map(Result::ok)
-            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link == file))
-    };
-    pids.filter(uses).collect()
-}
-
-fn kill(pid: u32) {
-    let sent = Command::new("kill")
-        .args(["-KILL", &pid.to_string()])
-        .status();
-    assert!(sent.unwrap().success());
 }
 
 /// Reads events until data has moved, and goes on reading in a thread.

@@ -63,9 +63,9 @@ fn whatever_happens_on_two_nodes_a_run_ends_as_foretold_and_the_copies_are_equal
         world.step(step);
     }
     world.check_everything();
+    let seen = [Ending::Synced, Ending::Broken, Ending::Cut].map(|ending| world.seen(ending));
+    let said = format!("runs that went through, met a broken chain, were cut: {seen:?}\n");
+    std::io::stderr().write_all(said.as_bytes()).unwrap();
     // A history in which one of these never happened proves little.
-    for ending in [Ending::Synced, Ending::Broken] {
-        let seen = world.seen(ending);
-        assert!(seen as u64 >= steps / 60, "{ending:?} only {seen} times");
-    }
+    assert!(seen[0].min(seen[1]) as u64 >= steps / 60, "{seen:?}");
 }

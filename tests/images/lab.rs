@@ -194,6 +194,35 @@ impl Lab {
     }
 }
 
+/// Processes called `name` that have `file` open.
+pub fn users_of(file: &Path, name: &str) -> Vec<u32> {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let name = entry.unwrap().file_name();
+        name.to_str()?.parse::<u32>().ok()
+    });
+    let uses = |pid: &u32| {
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        if comm.is_ok_and(|comm| comm.trim() != name) {
+            return false;
+        }
+        // Whoever has ended meanwhile uses nothing.
+        let Ok(fds) = std::fs::read_dir(format!("/proc/{pid}/fd")) else {
+            return false;
+        };
+        fds.filter_map(Result::ok)
+            .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|link| link == file))
+    };
+    pids.filter(uses).collect()
+}
+
+/// Ends a process as nothing can prevent.
+pub fn kill(pid: u32) {
+    let sent = Command::new("kill")
+        .args(["-KILL", &pid.to_string()])
+        .status();
+    assert!(sent.unwrap().success());
+}
+
 /// Bytes that do not compress, different for each seed.
 pub fn data(seed: u64, bytes: usize) -> Vec<u8> {
     let mut out = vec![0; bytes];

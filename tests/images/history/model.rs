@@ -5,12 +5,13 @@
 //! `@sent`, and source and target still know that one.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use engine::error::Family;
 use engine::zfs::Zfs;
 
 use super::Random;
-use super::nodes::Nodes;
+use super::nodes::{Ended, Nodes};
 use crate::images::lab::data;
 
 /// Most volumes of a tree; many enough to be in different states.
@@ -56,11 +57,27 @@ impl Volume {
     }
 }
 
+/// About how long a run takes, in microseconds.
+const CUT_MICROSECONDS_MAX: u64 = 150_000;
+
+/// What happens to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    /// The worker of this node is killed after some time.
+    Worker {
+        victim: usize,
+        delay: Duration,
+    },
+}
+
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
     Synced,
     Broken,
+    /// A worker was killed while it went on.
+    Cut,
 }
 
 /// Both nodes and what is known about them.
@@ -125,6 +142,7 @@ impl<'a> World<'a> {
             55..60 => self.rename_own(node),
             60..66 => self.roll_back(node),
             66..69 => self.lose_sent(node),
+            69..73 => self.cut(node),
             _ => self.sync(node),
         }
         self.check_listing();
@@ -136,9 +154,9 @@ impl<'a> World<'a> {
             return;
         };
         let mut state = self.fresh_state();
-        // The volume keeps the size it was made with.
-        let fits = self.volumes[node][&volume].head.content.len();
-        state.content.truncate(fits.min(CONTENT_BYTES));
+        // The volume keeps the size it was made with, which is more.
+        let length = self.random.below(CONTENT_BYTES);
+        state.content.truncate(length);
         self.nodes.put(node, &volume, &state.content);
         self.volume(node, &volume).head = state;
     }
@@ -290,7 +308,19 @@ impl<'a> World<'a> {
         None
     }
 
+    /// A run during which one of the two workers is killed. It may end before
+    /// that; otherwise the next one goes through.
+    fn cut(&mut self, from: usize) {
+        let victim = self.random.below(2);
+        let delay = Duration::from_micros(self.random.next() % CUT_MICROSECONDS_MAX);
+        self.run(from, Cut::Worker { victim, delay });
+    }
+
     fn sync(&mut self, from: usize) {
+        self.run(from, Cut::Nothing);
+    }
+
+    fn run(&mut self, from: usize, cut: Cut) {
         if self.volumes[from].is_empty() {
             return;
         }
@@ -299,7 +329,11 @@ impl<'a> World<'a> {
             .iter()
             .filter_map(|volume| self.obstacle(from, volume))
             .collect();
-        let ended = self.nodes.sync(from);
+        let mut ended = self.cut_or_not(from, cut);
+        if cut != Cut::Nothing && ended.family == Some(Family::Transient) {
+            *self.seen.entry(Ending::Cut).or_default() += 1;
+            ended = self.nodes.sync(from);
+        }
         let expected = (!obstacles.is_empty()).then_some(Family::BrokenChain);
         assert_eq!(
             ended.family, expected,
@@ -332,6 +366,20 @@ impl<'a> World<'a> {
         };
         *self.seen.entry(ending).or_default() += 1;
         self.check_contents(1 - from);
+    }
+
+    fn cut_or_not(&self, from: usize, cut: Cut) -> Ended {
+        let Cut::Worker { victim, delay } = cut else {
+            return self.nodes.sync(from);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Chance, not order: any moment of a run will do.
+                std::thread::sleep(delay);
+                self.nodes.kill_worker(victim);
+            });
+            self.nodes.sync(from)
+        })
     }
 
     fn received(&mut self, node: usize, volume: &str, state: State) {

@@ -19,7 +19,7 @@ use engine::transport::local;
 use engine::zfs::userland::{Contents, Image, ImagePool, Worker};
 use engine::zfs::{Dataset, Pools, Scope, Zfs};
 
-use crate::images::lab::Lab;
+use crate::images::lab::{Lab, kill, users_of};
 use crate::program::{PATIENCE, ZFERRY};
 
 /// A service that both may send.
@@ -141,6 +141,13 @@ impl Nodes {
         let root = DatasetName::parse(self.roots[node]).unwrap();
         let tree = self.zfs(node).tree(&root, Scope::Recursive).unwrap();
         tree.unwrap_or_default()
+    }
+
+    /// Kills the worker of a node, if it has one at the moment.
+    pub fn kill_worker(&self, node: usize) {
+        users_of(&self.image(node).image().path, "zferry-zpool")
+            .into_iter()
+            .for_each(kill);
     }
 
     /// No block of either pool is damaged.
