@@ -187,7 +187,7 @@ impl Pool {
 
     fn unkillable(&self, call: &'static str) -> Error {
         Error::WorkerHung {
-            image: self.locked.image.clone(),
+            image: Box::new(self.locked.image.clone()),
             call,
             after: Duration::ZERO,
             rule: "it does not end although it was killed",
@@ -209,7 +209,7 @@ impl Pool {
         match outcome {
             Ok(Outcome::Answer(answer)) => Ok(answer),
             Ok(Outcome::Fault(fault)) => Err(Error::Fault {
-                image: self.locked.image.clone(),
+                image: Box::new(self.locked.image.clone()),
                 call: name,
                 fault,
             }),
@@ -278,7 +278,7 @@ fn failure(
     error: WireError,
     hang: Option<Hang>,
 ) -> Error {
-    let image = image.clone();
+    let image = Box::new(image.clone());
     match (error, hang) {
         // The client's own message: nothing was sent.
         (source @ WireError::TooLong(_), _) => Error::Protocol {
@@ -357,11 +357,11 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
         Opening::Import => "import",
     };
     let path = worker.path().ok_or_else(|| Error::NoWorker {
-        image: image.clone(),
+        image: Box::new(image.clone()),
         looked_at: worker.candidates().to_owned(),
     })?;
     let unusable = |detail| Error::WorkerUnusable {
-        image: image.clone(),
+        image: Box::new(image.clone()),
         worker: path.to_owned(),
         detail,
     };
@@ -384,7 +384,7 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
             // It ends by itself; what it holds of the image ends with it.
             process.end();
             Err(Error::Start {
-                image: image.clone(),
+                image: Box::new(image.clone()),
                 fault,
             })
         }
