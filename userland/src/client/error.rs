@@ -106,6 +106,15 @@ pub enum Error {
         /// The end of what it wrote to standard error.
         said: String,
     },
+    /// The worker ended or hung, and the file system that holds the image is
+    /// full: ZFS waits for room then. Nothing that was synced is lost.
+    #[error("{image}: no space is left on the disk under the image; `{call}` was given up")]
+    DiskFull {
+        /// Which pool.
+        image: Box<Image>,
+        /// During which call.
+        call: &'static str,
+    },
     /// The system refused.
     #[error("{image}: cannot {action}")]
     Io {

@@ -24,6 +24,9 @@ pub const IMAGE_BYTES_MIN: u64 = 64 << 20;
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Between two attempts at the lock, which can tell nobody when it is free.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
+/// Below this a disk counts as full: the largest block that ZFS writes at once
+/// is 16 MiB, the usual ones 1 MiB at most.
+const DISK_BYTES_MIN: u64 = 1 << 20;
 /// Pool images hold whatever the datasets hold.
 const MODE: u32 = 0o600;
 
@@ -123,6 +126,12 @@ impl Locked {
             absolute: absolute(image)?,
             file,
         })
+    }
+
+    /// Whether the disk has no room for what ZFS wants to write next.
+    pub fn disk_is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&self.file)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_BYTES_MIN)
     }
 
     /// Removes the file of a pool that was not created after all.

@@ -213,7 +213,7 @@ impl Pool {
                 call: name,
                 fault,
             }),
-            Err(error) => Err(failure(&self.locked.image, process, name, error, hang)),
+            Err(error) => Err(failure(&self.locked, process, name, error, hang)),
         }
     }
 }
@@ -272,46 +272,50 @@ fn system(error: std::io::Error) -> WireError {
 /// What a conversation that broke means. The worker has ended afterwards: one
 /// that broke its word is not asked again.
 fn failure(
-    image: &Image,
+    locked: &Locked,
     process: &Process,
     call: &'static str,
     error: WireError,
     hang: Option<Hang>,
 ) -> Error {
-    let image = Box::new(image.clone());
+    let image = Box::new(locked.image.clone());
     match (error, hang) {
-        // The client's own message: nothing was sent.
+        // A message that was not sent, or is not read: the worker is well.
         (source @ WireError::TooLong(_), _) => Error::Protocol {
             image,
             call,
             source,
         },
-        (_, Some(Hang { rule, after })) => Error::WorkerHung {
-            image,
-            call,
-            after,
-            rule,
-            said: process
-                .kill_and_wait()
-                .map(|end| end.said)
-                .unwrap_or_default(),
-        },
-        (WireError::Closed | WireError::GivenUp, None) => match process.end() {
-            Some(End { ended, said }) => Error::WorkerDied {
+        (_, Some(Hang { rule, after })) => {
+            let end = process.kill_and_wait();
+            if locked.disk_is_full() {
+                return Error::DiskFull { image, call };
+            }
+            Error::WorkerHung {
+                image,
+                call,
+                after,
+                rule,
+                said: end.map(|end| end.said).unwrap_or_default(),
+            }
+        }
+        (WireError::Closed | WireError::GivenUp, None) => {
+            let End { ended, said } = process.end().unwrap_or(End {
+                ended: Ended::Killed,
+                said: String::new(),
+            });
+            // An exit code is a reason of its own.
+            if !matches!(ended, Ended::Exit(_)) && locked.disk_is_full() {
+                return Error::DiskFull { image, call };
+            }
+            Error::WorkerDied {
                 image,
                 call,
                 ended,
                 times: 1,
                 said,
-            },
-            None => Error::WorkerDied {
-                image,
-                call,
-                ended: Ended::Killed,
-                times: 1,
-                said: String::new(),
-            },
-        },
+            }
+        }
         (source @ (WireError::Garbled(_) | WireError::Io(_)), None) => {
             process.kill_and_wait();
             Error::Protocol {
@@ -390,7 +394,7 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
         }
         Err(error) => {
             let hang = watch.hang;
-            match failure(image, &process, call, error, hang) {
+            match failure(locked, &process, call, error, hang) {
                 Error::WorkerDied {
                     ended: Ended::Exit(code),
                     said,
