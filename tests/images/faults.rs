@@ -3,12 +3,12 @@
 use std::fs::OpenOptions;
 use std::process::Command;
 
-use super::lab::{data, lab, skipped};
+use super::lab::{SMALL, data, lab, lab_of, skipped};
 use crate::program::Ran;
 
 #[test]
 fn a_truncated_image_is_refused_and_not_made_worse() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = lab_of(SMALL) else { return };
     lab.put("tank/vol", &data(1, 8 << 20));
     let file = OpenOptions::new()
         .write(true)
@@ -28,7 +28,7 @@ fn a_truncated_image_is_refused_and_not_made_worse() {
 
 #[test]
 fn a_source_with_flipped_bits_sends_nothing_that_the_target_takes_for_data() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = lab_of(SMALL) else { return };
     lab.put("tank/vol", &data(1, 40 << 20));
     let mut image = std::fs::read(lab.file("tank")).unwrap();
     for offset in (14 << 20..40 << 20).step_by(1 << 20) {

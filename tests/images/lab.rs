@@ -9,8 +9,11 @@ use serde_json::Value;
 
 use crate::program::{Place, Ran, ZFERRY, start};
 
-/// Size of the images here: twice what a pool takes at least.
-pub const IMAGE_BYTES: &str = "128M";
+/// Size of images unless a test needs small ones; they are sparse.
+const ROOMY: &str = "512M";
+
+/// Twice what a pool takes at least.
+pub const SMALL: &str = "128M";
 
 /// Images `tank` and `backup` in a place of their own.
 pub struct Lab {
@@ -21,9 +24,14 @@ pub struct Lab {
 
 /// A lab, or `None` where user-space ZFS cannot run, which is said.
 pub fn lab() -> Option<Lab> {
+    lab_of(ROOMY)
+}
+
+/// The same with images of this size.
+pub fn lab_of(size: &str) -> Option<Lab> {
     let lab = bare()?;
     for pool in ["tank", "backup"] {
-        lab.create(pool);
+        lab.create(pool, size);
     }
     Some(lab)
 }
@@ -103,8 +111,8 @@ impl Lab {
 
     /// Makes the image of `pool`.
     #[track_caller]
-    pub fn create(&self, pool: &str) {
-        self.done(&["image", "create", &self.image(pool), "--size", IMAGE_BYTES]);
+    pub fn create(&self, pool: &str, size: &str) {
+        self.done(&["image", "create", &self.image(pool), "--size", size]);
     }
 
     /// The binary, told of both images.

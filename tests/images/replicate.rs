@@ -1,6 +1,6 @@
 //! `zferry replicate` between two pools in files of one machine.
 
-use super::lab::{data, lab};
+use super::lab::{SMALL, bare, data, lab};
 
 #[test]
 fn the_first_run_is_full_and_the_next_sends_only_what_changed() {
@@ -140,7 +140,9 @@ fn two_datasets_without_a_common_base_are_not_joined() {
 
 #[test]
 fn a_full_target_pool_is_told_and_the_next_run_goes_on_when_there_is_space() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = bare() else { return };
+    lab.create("tank", "512M");
+    lab.create("backup", SMALL);
     let huge = data(1, 70 << 20);
     lab.put("tank/vol", &huge);
     // Most of the target is taken already.
@@ -159,9 +161,9 @@ fn names_that_do_not_exist_are_told_apart() {
     let Some(lab) = lab() else { return };
     lab.put("tank/vol", b"x");
     lab.run(&["replicate", "tank/none", "backup/v"])
-        .fails(1, &["tank/none", "does not exist"]);
+        .fails(2, &["tank/none", "does not exist"]);
     lab.run(&["replicate", "--snapshot", "none", "tank/vol", "backup/v"])
-        .fails(1, &["none"]);
+        .fails(2, &["none"]);
     // A pool that no image has is one of the kernel's, which is not here.
     if !std::path::Path::new("/dev/zfs").exists() {
         lab.run(&["replicate", "tank/vol", "other/v"])

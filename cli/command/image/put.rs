@@ -36,7 +36,7 @@ pub async fn run(images: &[Image], args: Put) -> Result<Outcome, Failure> {
     let shared = Arc::clone(&pool);
     let name = volume.clone();
     let stored = blocking(move || put(&shared, &name, size)).await;
-    let stored = stored.map_err(|error| explained(&error, &volume))?;
+    let stored = stored.map_err(|error| explained(&error, &volume, Input::look()))?;
     close(pool).await?;
     Ok(outcome(&volume, stored))
 }
@@ -64,20 +64,47 @@ fn put(pool: &ImagePool, volume: &DatasetName, size: Option<Size>) -> Result<Sto
     }
 }
 
-fn explained(error: &ZfsError, volume: &DatasetName) -> Failure {
+/// What standard input is: a file is as long as it says beforehand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Input {
+    File,
+    Stream,
+}
+
+impl Input {
+    fn look() -> Self {
+        let facts = std::io::stdin().as_fd().try_clone_to_owned();
+        let facts = facts.and_then(|fd| std::fs::File::from(fd).metadata());
+        if facts.is_ok_and(|facts| facts.is_file()) {
+            Self::File
+        } else {
+            Self::Stream
+        }
+    }
+}
+
+fn explained(error: &ZfsError, volume: &DatasetName, input: Input) -> Failure {
+    let pool = volume.pool();
+    let mixed = "snapshots are as they were; the volume may hold a part of the new content";
     let failure = failure(error);
     match error.kind {
-        ZfsErrorKind::NoSpace => Failure {
-            state_left: Some(
-                "snapshots are as they were; of the content as it is now, nothing was replaced if \
-                 the input is a file, and a part may have been otherwise"
-                    .to_owned(),
-            ),
+        // Only a content that is too long has more to say.
+        ZfsErrorKind::NoSpace if error.detail.is_empty() => Failure {
+            state_left: Some(format!("{mixed}; the pool {pool} is full")),
             ..failure
         }
         .remedy(format!(
-            "put it into a new volume, or one that is large enough: see zferry image list {}",
-            volume.pool()
+            "use a larger image, or fewer snapshots in this one: see zferry image list {pool}"
+        )),
+        ZfsErrorKind::NoSpace => Failure {
+            state_left: Some(match input {
+                Input::File => "nothing was written".to_owned(),
+                Input::Stream => mixed.to_owned(),
+            }),
+            ..failure
+        }
+        .remedy(format!(
+            "put it into a new volume: zferry … image put {pool}/NAME < FILE"
         )),
         ZfsErrorKind::Invalid => failure.remedy(format!(
             "say how large a new volume is to be: zferry … image put {volume} --size 1G"

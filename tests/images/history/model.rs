@@ -86,6 +86,8 @@ pub struct World<'a> {
     random: Random,
     /// By name below the root of the tree.
     volumes: [BTreeMap<String, Volume>; 2],
+    /// A run from there met a broken chain, and left `@tosend` at the root.
+    left: [bool; 2],
     seen: HashMap<Ending, usize>,
     /// Makes names and contents that were never there before.
     counter: u64,
@@ -98,6 +100,7 @@ impl<'a> World<'a> {
             nodes,
             random,
             volumes: Default::default(),
+            left: [false; 2],
             seen: HashMap::new(),
             counter: 0,
             now: 0,
@@ -168,7 +171,10 @@ impl<'a> World<'a> {
     }
 
     fn add_volume(&mut self, node: usize) {
-        if self.volumes[node].len() >= VOLUMES_MAX {
+        let count = self.volumes[node].len();
+        // Before the first run the other node has no tree, and must not get one.
+        let first = self.counter == 0;
+        if count >= VOLUMES_MAX || (count == 0 && !first) {
             return;
         }
         let name = format!("v{}", self.fresh());
@@ -255,6 +261,17 @@ impl<'a> World<'a> {
 
     /// What an operator does about a copy that was changed.
     fn roll_back(&mut self, node: usize) {
+        let mut left = Vec::new();
+        if std::mem::take(&mut self.left[node]) {
+            left.push(self.nodes.root_snapshot(node, "tosend"));
+        }
+        for (volume, model) in &mut self.volumes[node] {
+            if model.find("tosend").is_some() {
+                left.push(self.nodes.snapshot(node, volume, "tosend"));
+                model.remove("tosend");
+            }
+        }
+        self.nodes.zfs(node).destroy_snapshots(&left).unwrap();
         for (volume, model) in &mut self.volumes[node] {
             // What was taken since, which holds the change.
             let sent = model.find("sent").map(|sent| sent.number);
@@ -302,6 +319,10 @@ impl<'a> World<'a> {
         if ours.is_none() && !here.marked {
             return Some(format!("{volume}: no base on the source"));
         }
+        // Left by a run of that node that met a broken chain.
+        if there.find("tosend").is_some() {
+            return Some(format!("{volume}: @tosend is taken on the target"));
+        }
         if there.head.number != base.number {
             return Some(format!("{volume}: modified"));
         }
@@ -325,10 +346,13 @@ impl<'a> World<'a> {
             return;
         }
         let names: Vec<String> = self.volumes[from].keys().cloned().collect();
-        let obstacles: Vec<String> = names
+        let mut obstacles: Vec<String> = names
             .iter()
             .filter_map(|volume| self.obstacle(from, volume))
             .collect();
+        if self.left[1 - from] {
+            obstacles.push("@tosend is taken at the target's root".to_owned());
+        }
         let mut ended = self.cut_or_not(from, cut);
         if cut != Cut::Nothing && ended.family == Some(Family::Transient) {
             *self.seen.entry(Ending::Cut).or_default() += 1;
@@ -359,6 +383,7 @@ impl<'a> World<'a> {
                 self.received(1 - from, volume, taken);
             }
         }
+        self.left[from] = !obstacles.is_empty();
         let ending = if obstacles.is_empty() {
             Ending::Synced
         } else {
@@ -372,14 +397,16 @@ impl<'a> World<'a> {
         let Cut::Worker { victim, delay } = cut else {
             return self.nodes.sync(from);
         };
-        std::thread::scope(|scope| {
+        let ended = std::thread::scope(|scope| {
             scope.spawn(|| {
                 // Chance, not order: any moment of a run will do.
                 std::thread::sleep(delay);
                 self.nodes.kill_worker(victim);
             });
             self.nodes.sync(from)
-        })
+        });
+        self.nodes.revive(victim);
+        ended
     }
 
     fn received(&mut self, node: usize, volume: &str, state: State) {

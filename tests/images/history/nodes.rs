@@ -17,7 +17,7 @@ use engine::sync::run::{Action, Connector, Reaching, Sync};
 use engine::sync::state::StateStore;
 use engine::transport::local;
 use engine::zfs::userland::{Contents, Image, ImagePool, Worker};
-use engine::zfs::{Dataset, Pools, Scope, Zfs};
+use engine::zfs::{Dataset, Pools, Scope, Zfs, ZfsErrorKind};
 
 use crate::images::lab::{Lab, kill, users_of};
 use crate::program::{PATIENCE, ZFERRY};
@@ -103,6 +103,13 @@ impl Nodes {
         }
     }
 
+    pub fn root_snapshot(&self, node: usize, short: &str) -> SnapshotName {
+        SnapshotName {
+            dataset: DatasetName::parse(self.roots[node]).unwrap(),
+            short: ShortName::parse(short).unwrap(),
+        }
+    }
+
     /// Creates the volume if need be, and replaces its content.
     pub fn put(&self, node: usize, volume: &str, bytes: &[u8]) {
         let name = self.volume(node, volume);
@@ -148,6 +155,15 @@ impl Nodes {
         users_of(&self.image(node).image().path, "zferry-zpool")
             .into_iter()
             .for_each(kill);
+    }
+
+    /// Whatever is asked first after that fails, and a new worker is there.
+    pub fn revive(&self, node: usize) {
+        let root = DatasetName::parse(self.roots[node]).unwrap();
+        match self.zfs(node).tree(&root, Scope::One) {
+            Ok(_) => {}
+            Err(error) => assert_eq!(error.kind, ZfsErrorKind::WorkerLost, "{error}"),
+        }
     }
 
     /// No block of either pool is damaged.
