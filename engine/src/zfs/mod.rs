@@ -218,7 +218,7 @@ pub trait Zfs: Send + Sync {
     ///
     /// # Errors
     /// `Exists` if a name is taken, `NotFound` if a snapshot is missing,
-    /// `NotSupported` if the pool has no bookmarks.
+    /// `Invalid` if they are in two pools, `NotSupported` if the pool has no bookmarks.
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError>;
 
     /// Destroys bookmarks (`lzc_destroy_bookmarks`). Missing ones are no error.

@@ -192,9 +192,16 @@ impl Zfs for Pools {
     }
 
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
-        match self.of_all("bookmark", marks.iter().map(|mark| &mark.of.dataset))? {
-            None => Ok(()),
-            Some(zfs) => zfs.bookmark(marks),
+        let datasets = marks.iter().map(|mark| &mark.of.dataset);
+        match self.of_all("bookmark", datasets) {
+            // Unlike its siblings this ioctl finds that malformed.
+            Err(error) if error.kind == ZfsErrorKind::CrossDevice => Err(ZfsError {
+                kind: ZfsErrorKind::Invalid,
+                ..error
+            }),
+            Err(error) => Err(error),
+            Ok(None) => Ok(()),
+            Ok(Some(zfs)) => zfs.bookmark(marks),
         }
     }
 

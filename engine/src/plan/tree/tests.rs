@@ -2,6 +2,8 @@ use super::*;
 use crate::name::CreateTxg;
 use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
 
+mod resume;
+
 fn name(text: &str) -> DatasetName {
     DatasetName::parse(text).unwrap()
 }

@@ -3,13 +3,13 @@
 use std::io::Read;
 use std::thread;
 
-use super::ground::{Ground, at, full, joined, new, next, short, since};
+use super::ground::{Ground, at, full, joined, keep, new, next, short, since};
 use super::{Claim, Failed, Outcome, claims, ensure, refused, same};
 use crate::zfs::{Scope, ZfsErrorKind};
 
 pub(super) const CLAIMS: &[Claim] = claims![
     a_snapshot_that_is_sent_cannot_be_destroyed_but_renamed,
-    a_second_receive_into_the_same_dataset_is_busy,
+    a_second_receive_into_the_same_dataset_is_refused,
     the_base_of_a_running_receive_cannot_be_destroyed_but_renamed,
     a_snapshot_taken_on_the_target_meanwhile_voids_the_receive,
 ];
@@ -50,22 +50,27 @@ fn a_snapshot_that_is_sent_cannot_be_destroyed_but_renamed(ground: &Ground<'_>) 
     Ok(())
 }
 
-fn a_second_receive_into_the_same_dataset_is_busy(ground: &Ground<'_>) -> Outcome {
+fn a_second_receive_into_the_same_dataset_is_refused(ground: &Ground<'_>) -> Outcome {
     let pair = ground.pair()?;
     let whole = ground.stream(&full(&pair.second))?;
     let update = ground.stream(&since(&pair.first, &pair.second))?;
     let beside = ground.there("beside")?;
+    let (first, second) = (at(&beside, "s")?, at(&beside, "t")?);
+    let third = at(&ground.there("third")?, "s")?;
     let cases = [
-        (&whole, new(&at(&beside, "s")?), new(&at(&beside, "t")?)),
         (
             &update,
             next(&pair.wanted),
             next(&at(&pair.target, "other")?),
+            ZfsErrorKind::Busy,
         ),
+        // What comes into being exists already, unless it may stay as a part.
+        (&whole, new(&first), new(&second), ZfsErrorKind::Exists),
+        (&whole, keep(new(&third)), new(&third), ZfsErrorKind::Busy),
     ];
-    for (bytes, first, second) in &cases {
+    for (bytes, first, second, kind) in &cases {
         let ((), received) = ground.feed_around(first, bytes, || {
-            refused(ground.feed(second, bytes)?, ZfsErrorKind::Busy).map(drop)
+            refused(ground.feed(second, bytes)?, *kind).map(drop)
         })?;
         received?;
         ground.ensure_content(&first.snapshot, 2)?;

@@ -263,9 +263,14 @@ impl Machine {
         nodes.filter_map(|node| Some((node.id, node.partial.as_ref()?)))
     }
 
+    /// The receive into it that is under way.
+    pub(super) fn receiving_into(&self, dataset: ObjectId) -> Option<&Receiving> {
+        self.receiving().find(|r| r.dataset == dataset)
+    }
+
     /// A receive into it is under way.
     pub(super) fn is_receiving(&self, dataset: ObjectId) -> bool {
-        self.receiving().any(|r| r.dataset == dataset)
+        self.receiving_into(dataset).is_some()
     }
 
     /// It comes into being by a receive that has not ended.

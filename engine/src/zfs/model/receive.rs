@@ -182,8 +182,20 @@ impl Machine {
         let Some(node) = self.datasets.get(name) else {
             return self.begin_creating(request, begin);
         };
-        if self.is_receiving(node.id) || (node.partial.is_some() && !begin.is_resuming()) {
+        if node.partial.is_some() && !begin.is_resuming() {
             return Err(ZfsErrorKind::Busy);
+        }
+        match self.receiving_into(node.id) {
+            // One that comes into being and keeps no state is a dataset without
+            // snapshots like any other.
+            Some(running) if running.branch.is_none() && running.kept.is_none() => {
+                return Err(match begin.from_guid {
+                    None => ZfsErrorKind::Exists,
+                    Some(_) => ZfsErrorKind::NoSuchBase,
+                });
+            }
+            Some(_) => return Err(ZfsErrorKind::Busy),
+            None => {}
         }
         match begin.is_resuming() {
             false => self.begin_extending(request, begin),
