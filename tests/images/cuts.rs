@@ -67,7 +67,12 @@ fn cut_and_converge(victim: Victim) {
         moving(&mut child);
         strike(&service, &mut child, victim);
         let ran = Ran::after(child);
-        assert_ne!(ran.code, Some(0), "{victim:?} {round}: {ran:#?}");
+        // Between two calls a worker is replaced without a word.
+        let unnoticed = matches!(victim, Victim::WorkerHere | Victim::WorkerThere);
+        assert!(
+            unnoticed || ran.code != Some(0),
+            "{victim:?} {round}: {ran:#?}"
+        );
         assert_ne!(ran.code, Some(70), "{victim:?} {round}: {ran:#?}");
 
         service.done("n1", &["sync", "update", "web"]);

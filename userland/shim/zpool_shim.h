@@ -121,7 +121,10 @@ int zs_destroy_dataset(const char *name);
 int zs_rename_dataset(const char *from, const char *to);
 int zs_clone(const char *origin, const char *name);
 int zs_rollback(const char *dataset, const char *to);
-/* From `image`'s end of a pipe or file into the volume; synced at the end. */
+/*
+ * From `image`'s end of a pipe or file into the volume; synced at the end.
+ * Blocks that hold the same already are not written.
+ */
 int zs_write_volume(const char *name, uint64_t offset, int from,
     uint64_t *written);
 /* From `offset` to the end; nothing if that lies behind it. */

@@ -283,9 +283,9 @@ pub enum Call {
         /// As `receive_resume_token` shows it.
         token: String,
     },
-    /// Overwrites a volume from its beginning with what the descriptor gives,
-    /// up to its end. Answer: [`Answer::Bytes`]; more than fits is `ENOSPC`
-    /// before the surplus is written.
+    /// Overwrites a volume with what the descriptor gives, up to its end. Blocks
+    /// that hold the same already are left alone. Answer: [`Answer::Bytes`];
+    /// more than fits is `ENOSPC` before the surplus is written.
     WriteVolume {
         /// Which.
         name: String,
