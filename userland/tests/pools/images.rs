@@ -190,7 +190,7 @@ fn flipped_bits_are_found_and_never_returned_as_content() {
             Err(error) => panic!("round {round}: {error:?}"),
         };
         let name = "tank/vol".to_owned();
-        match drain(&pool, Call::ReadVolume { name }) {
+        match drain(&pool, Call::ReadVolume { name, offset: 0 }) {
             Ok(bytes) => assert!(bytes == content, "round {round}: wrong content"),
             Err(error) => {
                 assert!(error.fault().is_some(), "round {round}: {error:?}");

@@ -159,7 +159,7 @@ pub fn write(pool: &Pool, name: &str, offset: u64, bytes: &[u8]) {
 
 pub fn read(pool: &Pool, name: &str) -> Vec<u8> {
     let name = name.to_owned();
-    drain(pool, Call::ReadVolume { name }).unwrap()
+    drain(pool, Call::ReadVolume { name, offset: 0 }).unwrap()
 }
 
 pub fn request(snapshot: &str, base: Option<Base>) -> SendRequest {
