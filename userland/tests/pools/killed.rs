@@ -184,17 +184,21 @@ fn a_hung_call_takes_the_calls_beside_it_along_with_an_error() {
         let sender = scope.spawn(|| pool.call(call, Some(OwnedFd::from(writer))));
         reader.read_exact(&mut [0; BEGIN_BYTES]).unwrap();
         signal(&pool, Signal::STOP);
-        let hung = pool.call(Call::Space, None).unwrap_err();
-        assert!(matches!(hung, Error::WorkerHung { .. }), "{hung:?}");
-        let beside = sender.join().unwrap().unwrap_err();
-        let killed = matches!(
-            beside,
-            Error::WorkerDied {
-                ended: Ended::Killed,
-                ..
-            }
+        // Whichever is judged first: the other one ends with it, not never.
+        let errors = [
+            pool.call(Call::Space, None).unwrap_err(),
+            sender.join().unwrap().unwrap_err(),
+        ];
+        let hung = |error: &Error| matches!(error, Error::WorkerHung { .. });
+        let beside = |error: &Error| {
+            let killed = Ended::Killed;
+            matches!(error, Error::WorkerDied { ended, .. } if *ended == killed)
+        };
+        assert!(errors.iter().any(hung), "{errors:?}");
+        assert!(
+            errors.iter().all(|error| hung(error) || beside(error)),
+            "{errors:?}"
         );
-        assert!(killed, "{beside:?}");
     });
     pool.call(Call::Space, None).unwrap();
 }
@@ -284,7 +288,8 @@ fn victim() {
     };
     let worker = Worker::new(env!("CARGO_BIN_EXE_zferry-zpool"));
     let pool = Pool::open(&worker, &image).unwrap();
-    let content = Random::new(9).bytes(1 << 20);
+    // Little: it works for seconds and the pool is small.
+    let content = Random::new(9).bytes(16 << 10);
     let mut out = std::io::stderr();
     for number in 0.. {
         write(&pool, "tank/vol", 0, &content);
@@ -315,7 +320,8 @@ fn a_client_killed_at_any_time_leaves_a_pool_that_opens_at_once() {
         let took = |line: String| line.strip_prefix("took ").map(str::to_owned);
         let first = lines.find_map(took).expect("it works until it is killed");
         acknowledged.push(first);
-        assert!(matches!(lab.open("tank"), Err(Error::ImageInUse(_))));
+        let in_use = lab.open("tank").map(|_| ()).unwrap_err();
+        assert!(matches!(in_use, Error::ImageInUse(_)), "{in_use:?}");
         thread::sleep(Duration::from_micros(random.number() % 50_000));
         client.kill().unwrap();
         client.wait().unwrap();
