@@ -149,6 +149,57 @@ fn a_worker_killed_while_it_receives_leaves_nothing_or_a_token() {
 }
 
 #[test]
+fn receives_killed_at_random_places_cost_nothing_that_was_there() {
+    let Some(lab) = Lab::new() else { return };
+    let mut random = Random::new(seed("killed receives"));
+    let tank = lab.create("tank");
+    volume(&tank, "tank/vol", 8 * MIB);
+    write(&tank, "tank/vol", 0, &random.bytes(6 << 20));
+    snapshot(&tank, "tank/vol@1");
+    write(&tank, "tank/vol", MIB, &random.bytes(3 << 20));
+    snapshot(&tank, "tank/vol@2");
+    let full = stream(&tank, "tank/vol@1", None);
+    let increment = stream(&tank, "tank/vol@2", Some("tank/vol@1"));
+    let contents = [read(&tank, "tank/vol@1"), read(&tank, "tank/vol@2")];
+    drop(tank);
+
+    let pool = lab.create("backup");
+    crate::lab::receive(&pool, "backup/vol@1", &full).unwrap();
+    let mut died = 0;
+    for round in 0..40 {
+        let cut = BEGIN_BYTES + random.below(increment.len() - BEGIN_BYTES);
+        let delay = Duration::from_micros(random.number() % 20_000);
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        let result = thread::scope(|scope| {
+            let mut call = receive_request("backup/vol@2", &increment[..BEGIN_BYTES]);
+            call.resumable = random.below(2) == 0;
+            let call = Call::Receive(call);
+            let pid = pid(&pool);
+            let receiver = scope.spawn(|| pool.call(call, Some(OwnedFd::from(reader))));
+            let _ = writer.write_all(&increment[BEGIN_BYTES..cut]);
+            thread::sleep(delay);
+            kill_process(pid, Signal::KILL).unwrap();
+            receiver.join().unwrap()
+        });
+        if let Err(error) = result {
+            assert_killed(&error, "receive");
+            died += 1;
+        }
+        let found = dataset(&pool, "backup/vol").unwrap();
+        if found.resume_token.is_some() {
+            let name = "backup/vol/%recv".to_owned();
+            crate::lab::done(&pool, Call::DestroyDataset { name });
+        }
+        assert_eq!(found.snapshots.len(), 1, "round {round}");
+        assert!(read(&pool, "backup/vol") == contents[0], "round {round}");
+    }
+    assert!(died > 30, "{died}");
+    crate::lab::receive(&pool, "backup/vol@2", &increment).unwrap();
+    assert!(read(&pool, "backup/vol@2") == contents[1]);
+    assert_eq!(scrub(&pool).errors, 0);
+}
+
+#[test]
 fn a_stopped_worker_is_noticed_killed_and_replaced() {
     let Some(lab) = Lab::with(short_patience()) else {
         return;
