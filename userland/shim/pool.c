@@ -253,6 +253,34 @@ zs_import(const char *pool, const char *image, uint64_t *guid)
 	return (error == 0 ? do_not_wait(pool, guid) : error);
 }
 
+/*
+ * A hostile stream can make a dataset whose blocks are fewer than its accounts
+ * say. Nothing is wrong with any content, but when it has been destroyed, a
+ * library with assertions stops at the rest, at every import. So here, and only
+ * here, the rest is written off: in a kernel it would be lost just so. Not
+ * always, because the same switch takes the space of a livelist that is being
+ * deleted for such a rest.
+ */
+int
+zs_import_and_write_off(const char *pool, const char *image, uint64_t *guid)
+{
+	spa_t *spa;
+	boolean_t waited;
+
+	zfs_free_leak_on_eio = 1;
+	int error = zs_import(pool, image, guid);
+	if (error == 0)
+		error = spa_wait(pool, ZPOOL_WAIT_FREE, &waited);
+	if (error == 0)
+		error = spa_open(pool, &spa, FTAG);
+	if (error == 0) {
+		txg_wait_synced(spa_get_dsl(spa), 0);
+		spa_close(spa, FTAG);
+	}
+	zfs_free_leak_on_eio = 0;
+	return (error);
+}
+
 int
 zs_export(const char *pool)
 {

@@ -22,7 +22,7 @@ pub enum Error {
     )]
     NoWorker {
         /// The image that was wanted.
-        image: Image,
+        image: Box<Image>,
         /// Where it was looked for.
         looked_at: Vec<PathBuf>,
     },
@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{image}: the worker {} cannot run here: {detail}", worker.display())]
     WorkerUnusable {
         /// The image that was wanted.
-        image: Image,
+        image: Box<Image>,
         /// The executable.
         worker: PathBuf,
         /// What it, or the system, says is missing.
@@ -38,29 +38,29 @@ pub enum Error {
     },
     /// There is no such file.
     #[error("{0}: there is no such image")]
-    ImageMissing(Image),
+    ImageMissing(Box<Image>),
     /// Another process uses the file, or this one does already.
     #[error("{0}: the image is in use")]
-    ImageInUse(Image),
+    ImageInUse(Box<Image>),
     /// It is no regular file.
     #[error("{0}: not a regular file")]
-    NotAFile(Image),
+    NotAFile(Box<Image>),
     /// It is smaller than [`IMAGE_BYTES_MIN`].
     #[error("{image}: {bytes} bytes are too few for a pool; it takes {IMAGE_BYTES_MIN} at least")]
     ImageTooSmall {
         /// Which.
-        image: Image,
+        image: Box<Image>,
         /// Its size.
         bytes: u64,
     },
     /// There is a file where one was to be created; it is as it was.
     #[error("{0}: the file exists already")]
-    Exists(Image),
+    Exists(Box<Image>),
     /// There is no usable pool in the file.
     #[error("{image}: {fault}")]
     Start {
         /// Which.
-        image: Image,
+        image: Box<Image>,
         /// Why not.
         #[source]
         fault: StartFault,
@@ -69,7 +69,7 @@ pub enum Error {
     #[error("{image}: `{call}`: {}", Reason(fault))]
     Fault {
         /// Which pool.
-        image: Image,
+        image: Box<Image>,
         /// What was asked.
         call: &'static str,
         /// ZFS' answer.
@@ -80,7 +80,7 @@ pub enum Error {
     #[error("{image}: the worker ended ({ended}) during `{call}`{}", Said(said))]
     WorkerDied {
         /// Which pool.
-        image: Image,
+        image: Box<Image>,
         /// During which call; `import` or `create` for a start.
         call: &'static str,
         /// How.
@@ -96,7 +96,7 @@ pub enum Error {
         after.as_secs_f32().round(), Said(said))]
     WorkerHung {
         /// Which pool.
-        image: Image,
+        image: Box<Image>,
         /// In which call.
         call: &'static str,
         /// How long it was given, of the time the client itself saw.
@@ -106,11 +106,20 @@ pub enum Error {
         /// The end of what it wrote to standard error.
         said: String,
     },
+    /// The worker ended or hung, and the file system that holds the image is
+    /// full: ZFS waits for room then. Nothing that was synced is lost.
+    #[error("{image}: no space is left on the disk under the image; `{call}` was given up")]
+    DiskFull {
+        /// Which pool.
+        image: Box<Image>,
+        /// During which call.
+        call: &'static str,
+    },
     /// The system refused.
     #[error("{image}: cannot {action}")]
     Io {
         /// Which pool.
-        image: Image,
+        image: Box<Image>,
         /// What was tried.
         action: &'static str,
         /// Why not.
@@ -122,7 +131,7 @@ pub enum Error {
     #[error("{image}: the worker's answer to `{call}` is no answer")]
     Protocol {
         /// Which pool.
-        image: Image,
+        image: Box<Image>,
         /// What was asked.
         call: &'static str,
         /// What is wrong with it.

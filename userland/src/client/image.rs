@@ -24,6 +24,9 @@ pub const IMAGE_BYTES_MIN: u64 = 64 << 20;
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Between two attempts at the lock, which can tell nobody when it is free.
 const LOCK_LOOK: Duration = Duration::from_millis(20);
+/// Below this a disk counts as full: the largest block that ZFS writes at once
+/// is 16 MiB, the usual ones 1 MiB at most.
+const DISK_BYTES_MIN: u64 = 1 << 20;
 /// Pool images hold whatever the datasets hold.
 const MODE: u32 = 0o600;
 
@@ -56,7 +59,7 @@ impl Locked {
     pub fn create(image: &Image, bytes: u64) -> Result<Self, Error> {
         if bytes < IMAGE_BYTES_MIN {
             return Err(Error::ImageTooSmall {
-                image: image.clone(),
+                image: Box::new(image.clone()),
                 bytes,
             });
         }
@@ -67,7 +70,7 @@ impl Locked {
             .mode(MODE)
             .open(&image.path)
             .map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => Error::Exists(image.clone()),
+                io::ErrorKind::AlreadyExists => Error::Exists(Box::new(image.clone())),
                 _ => failed(image, "create the image", source),
             })?;
         let made = lock(image, &file).and_then(|()| {
@@ -98,10 +101,10 @@ impl Locked {
             .custom_flags(i32::try_from(flags.bits()).expect("flags of open are small"))
             .open(&image.path)
             .map_err(|source| match source.kind() {
-                io::ErrorKind::NotFound => Error::ImageMissing(image.clone()),
-                io::ErrorKind::IsADirectory => Error::NotAFile(image.clone()),
+                io::ErrorKind::NotFound => Error::ImageMissing(Box::new(image.clone())),
+                io::ErrorKind::IsADirectory => Error::NotAFile(Box::new(image.clone())),
                 _ if source.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-                    Error::NotAFile(image.clone())
+                    Error::NotAFile(Box::new(image.clone()))
                 }
                 _ => failed(image, "open the image", source),
             })?;
@@ -109,11 +112,11 @@ impl Locked {
             .metadata()
             .map_err(|source| failed(image, "examine the image", source))?;
         if !facts.is_file() {
-            return Err(Error::NotAFile(image.clone()));
+            return Err(Error::NotAFile(Box::new(image.clone())));
         }
         if facts.len() < IMAGE_BYTES_MIN {
             return Err(Error::ImageTooSmall {
-                image: image.clone(),
+                image: Box::new(image.clone()),
                 bytes: facts.len(),
             });
         }
@@ -125,6 +128,12 @@ impl Locked {
         })
     }
 
+    /// Whether the disk has no room for what ZFS wants to write next.
+    pub fn disk_is_full(&self) -> bool {
+        rustix::fs::fstatvfs(&self.file)
+            .is_ok_and(|disk| disk.f_bavail.saturating_mul(disk.f_frsize) < DISK_BYTES_MIN)
+    }
+
     /// Removes the file of a pool that was not created after all.
     pub fn discard(self) {
         remove(&self.image.path);
@@ -133,7 +142,7 @@ impl Locked {
 
 fn failed(image: &Image, action: &'static str, source: io::Error) -> Error {
     Error::Io {
-        image: image.clone(),
+        image: Box::new(image.clone()),
         action,
         source,
     }
@@ -162,7 +171,7 @@ fn lock(image: &Image, file: &File) -> Result<(), Error> {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) if begin.elapsed() < LOCK_WAIT => thread::sleep(LOCK_LOOK),
-            Err(Errno::WOULDBLOCK) => return Err(Error::ImageInUse(image.clone())),
+            Err(Errno::WOULDBLOCK) => return Err(Error::ImageInUse(Box::new(image.clone()))),
             Err(errno) => return Err(failed(image, "lock the image", errno.into())),
         }
     }

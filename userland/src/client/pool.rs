@@ -187,7 +187,7 @@ impl Pool {
 
     fn unkillable(&self, call: &'static str) -> Error {
         Error::WorkerHung {
-            image: self.locked.image.clone(),
+            image: Box::new(self.locked.image.clone()),
             call,
             after: Duration::ZERO,
             rule: "it does not end although it was killed",
@@ -209,11 +209,11 @@ impl Pool {
         match outcome {
             Ok(Outcome::Answer(answer)) => Ok(answer),
             Ok(Outcome::Fault(fault)) => Err(Error::Fault {
-                image: self.locked.image.clone(),
+                image: Box::new(self.locked.image.clone()),
                 call: name,
                 fault,
             }),
-            Err(error) => Err(failure(&self.locked.image, process, name, error, hang)),
+            Err(error) => Err(failure(&self.locked, process, name, error, hang)),
         }
     }
 }
@@ -272,46 +272,50 @@ fn system(error: std::io::Error) -> WireError {
 /// What a conversation that broke means. The worker has ended afterwards: one
 /// that broke its word is not asked again.
 fn failure(
-    image: &Image,
+    locked: &Locked,
     process: &Process,
     call: &'static str,
     error: WireError,
     hang: Option<Hang>,
 ) -> Error {
-    let image = image.clone();
+    let image = Box::new(locked.image.clone());
     match (error, hang) {
-        // The client's own message: nothing was sent.
+        // A message that was not sent, or is not read: the worker is well.
         (source @ WireError::TooLong(_), _) => Error::Protocol {
             image,
             call,
             source,
         },
-        (_, Some(Hang { rule, after })) => Error::WorkerHung {
-            image,
-            call,
-            after,
-            rule,
-            said: process
-                .kill_and_wait()
-                .map(|end| end.said)
-                .unwrap_or_default(),
-        },
-        (WireError::Closed | WireError::GivenUp, None) => match process.end() {
-            Some(End { ended, said }) => Error::WorkerDied {
+        (_, Some(Hang { rule, after })) => {
+            let end = process.kill_and_wait();
+            if locked.disk_is_full() {
+                return Error::DiskFull { image, call };
+            }
+            Error::WorkerHung {
+                image,
+                call,
+                after,
+                rule,
+                said: end.map(|end| end.said).unwrap_or_default(),
+            }
+        }
+        (WireError::Closed | WireError::GivenUp, None) => {
+            let End { ended, said } = process.end().unwrap_or(End {
+                ended: Ended::Killed,
+                said: String::new(),
+            });
+            // An exit code is a reason of its own.
+            if !matches!(ended, Ended::Exit(_)) && locked.disk_is_full() {
+                return Error::DiskFull { image, call };
+            }
+            Error::WorkerDied {
                 image,
                 call,
                 ended,
                 times: 1,
                 said,
-            },
-            None => Error::WorkerDied {
-                image,
-                call,
-                ended: Ended::Killed,
-                times: 1,
-                said: String::new(),
-            },
-        },
+            }
+        }
         (source @ (WireError::Garbled(_) | WireError::Io(_)), None) => {
             process.kill_and_wait();
             Error::Protocol {
@@ -328,7 +332,11 @@ fn import(worker: &Worker, locked: &Locked) -> Result<Running, Error> {
     let mut tried = 0;
     loop {
         tried += 1;
-        match start(worker, locked, Opening::Import) {
+        let opening = match tried {
+            1 => Opening::Import,
+            _ => Opening::ImportAndWriteOff,
+        };
+        match start(worker, locked, opening) {
             Err(Error::WorkerDied { .. }) if tried < IMPORTS_MAX => {}
             Err(Error::WorkerDied {
                 image,
@@ -354,14 +362,14 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
     let image = &locked.image;
     let call = match opening {
         Opening::Create => "create",
-        Opening::Import => "import",
+        Opening::Import | Opening::ImportAndWriteOff => "import",
     };
     let path = worker.path().ok_or_else(|| Error::NoWorker {
-        image: image.clone(),
+        image: Box::new(image.clone()),
         looked_at: worker.candidates().to_owned(),
     })?;
     let unusable = |detail| Error::WorkerUnusable {
-        image: image.clone(),
+        image: Box::new(image.clone()),
         worker: path.to_owned(),
         detail,
     };
@@ -384,13 +392,13 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
             // It ends by itself; what it holds of the image ends with it.
             process.end();
             Err(Error::Start {
-                image: image.clone(),
+                image: Box::new(image.clone()),
                 fault,
             })
         }
         Err(error) => {
             let hang = watch.hang;
-            match failure(image, &process, call, error, hang) {
+            match failure(locked, &process, call, error, hang) {
                 Error::WorkerDied {
                     ended: Ended::Exit(code),
                     said,
