@@ -134,12 +134,7 @@ unsafe extern "C" {
         from: c_int,
         written: *mut u64,
     ) -> c_int;
-    pub fn zs_read_volume(
-        name: *const c_char,
-        offset: u64,
-        into: c_int,
-        read: *mut u64,
-    ) -> c_int;
+    pub fn zs_read_volume(name: *const c_char, offset: u64, into: c_int, read: *mut u64) -> c_int;
 
     pub fn zs_set_properties(
         dataset: *const c_char,

@@ -222,6 +222,7 @@ impl Pool {
         });
         let call = Call::ReadVolume {
             name: name.to_owned(),
+            offset: 0,
         };
         let answer = self.try_with(call, Some(writer.into())).unwrap();
         let data = taker.join().unwrap();

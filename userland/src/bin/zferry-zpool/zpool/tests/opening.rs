@@ -178,6 +178,7 @@ fn flipped_bits_are_found_by_a_scrub_and_never_read() {
         let sink = File::create(lab.folder.join("sink")).unwrap();
         let call = Call::ReadVolume {
             name: "tank/v".to_owned(),
+            offset: 0,
         };
         // Linux has no ECKSUM; EBADE stands for it.
         let fault = pool.try_with(call, Some(sink.into())).unwrap_err();

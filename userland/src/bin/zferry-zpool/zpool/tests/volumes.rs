@@ -82,11 +82,11 @@ claims! {
             ("tank//fs", Errno::INVAL),
         ] {
             let sink = File::create(lab.folder.join("sink")).unwrap();
-            let call = Call::ReadVolume { name: name.to_owned() };
+            let call = Call::ReadVolume { name: name.to_owned(), offset: 0 };
             let fault = pool.try_with(call, Some(sink.into())).unwrap_err();
             assert_eq!(fault.errno, errno.raw_os_error(), "{name}");
         }
-        let call = Call::ReadVolume { name: "tank/v".to_owned() };
+        let call = Call::ReadVolume { name: "tank/v".to_owned(), offset: 0 };
         assert_eq!(pool.errno(call), Errno::BADF.raw_os_error());
     }
 
@@ -95,7 +95,7 @@ claims! {
         pool.volume("tank/v", 8 * MIB);
         let (mut reader, writer) = std::io::pipe().unwrap();
         let taker = thread::spawn(move || reader.read_exact(&mut [0; 100]));
-        let call = Call::ReadVolume { name: "tank/v".to_owned() };
+        let call = Call::ReadVolume { name: "tank/v".to_owned(), offset: 0 };
         let fault = pool.try_with(call, Some(writer.into())).unwrap_err();
         taker.join().unwrap().unwrap();
         assert_eq!(fault.errno, Errno::INTR.raw_os_error());
@@ -110,7 +110,7 @@ claims! {
         let (mut reader, writer) = std::io::pipe().unwrap();
         thread::scope(|scope| {
             let reading = scope.spawn(|| {
-                let call = Call::ReadVolume { name: "tank/v@a".to_owned() };
+                let call = Call::ReadVolume { name: "tank/v@a".to_owned(), offset: 0 };
                 pool.try_with(call, Some(writer.into()))
             });
             reader.read_exact(&mut [0; 100]).unwrap();
