@@ -46,9 +46,14 @@ zs_start(uint64_t cache_bytes)
 	(void) signal(SIGPIPE, SIG_IGN);
 	/* Below a device, so it can neither exist nor be made. */
 	spa_config_path = (char *)("/dev/null/zpool.cache");
-	zfs_arc_max = cache_bytes;
 	/* Otherwise a tenth of the machine's memory. */
 	zfs_dirty_data_max = cache_bytes / 2;
+	/*
+	 * In a process the library wants half of the machine's memory at least,
+	 * and ignores a maximum below that: so the minimum is lowered as well.
+	 */
+	zfs_arc_min = cache_bytes / 2;
+	zfs_arc_max = cache_bytes;
 	kernel_init(SPA_MODE_READ | SPA_MODE_WRITE);
 }
 
@@ -246,6 +251,34 @@ zs_import(const char *pool, const char *image, uint64_t *guid)
 	fnvlist_free(properties);
 	fnvlist_free(config);
 	return (error == 0 ? do_not_wait(pool, guid) : error);
+}
+
+/*
+ * A hostile stream can make a dataset whose blocks are fewer than its accounts
+ * say. Nothing is wrong with any content, but when it has been destroyed, a
+ * library with assertions stops at the rest, at every import. So here, and only
+ * here, the rest is written off: in a kernel it would be lost just so. Not
+ * always, because the same switch takes the space of a livelist that is being
+ * deleted for such a rest.
+ */
+int
+zs_import_and_write_off(const char *pool, const char *image, uint64_t *guid)
+{
+	spa_t *spa;
+	boolean_t waited;
+
+	zfs_free_leak_on_eio = 1;
+	int error = zs_import(pool, image, guid);
+	if (error == 0)
+		error = spa_wait(pool, ZPOOL_WAIT_FREE, &waited);
+	if (error == 0)
+		error = spa_open(pool, &spa, FTAG);
+	if (error == 0) {
+		txg_wait_synced(spa_get_dsl(spa), 0);
+		spa_close(spa, FTAG);
+	}
+	zfs_free_leak_on_eio = 0;
+	return (error);
 }
 
 int

@@ -69,6 +69,9 @@ int zs_create(const char *pool, const char *image, uint64_t *guid);
 int zs_read_label(int image, zs_label_t *label);
 /* Imports the pool whose only vdev is the file; ENOTSUP if it is newer. */
 int zs_import(const char *pool, const char *image, uint64_t *guid);
+/* The same after an import that stopped at an account of destroyed data. */
+int zs_import_and_write_off(const char *pool, const char *image,
+    uint64_t *guid);
 /* Exports it; EBUSY while something is in use. */
 int zs_export(const char *pool);
 /* Sizes in bytes. */
@@ -140,6 +143,7 @@ int zs_set_properties(const char *dataset, zs_properties_t properties,
 
 int zs_snapshot(zs_names_t names, zs_items_t errors);
 int zs_destroy_snapshots(zs_names_t names, zs_items_t errors);
+/* The topmost dataset has to have it; descendants without it are skipped. */
 int zs_rename_snapshot(const char *dataset, const char *from, const char *to,
     int recursive);
 /* A missing snapshot is an item (ENOENT), and the others are held. */

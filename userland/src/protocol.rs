@@ -434,6 +434,10 @@ pub enum Opening {
     Create,
     /// Imports the pool that is there.
     Import,
+    /// Imports it after a worker has died of importing it: should the accounts
+    /// of destroyed datasets not add up, what is left over is written off. That
+    /// is space, never content.
+    ImportAndWriteOff,
 }
 
 /// The worker's answer to [`Start`]: the pool is there, or why not.

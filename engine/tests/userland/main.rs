@@ -11,6 +11,7 @@
 
 mod conformance;
 mod pools;
+mod replicate;
 mod volumes;
 
 use std::ops::Deref;

@@ -332,7 +332,11 @@ fn import(worker: &Worker, locked: &Locked) -> Result<Running, Error> {
     let mut tried = 0;
     loop {
         tried += 1;
-        match start(worker, locked, Opening::Import) {
+        let opening = match tried {
+            1 => Opening::Import,
+            _ => Opening::ImportAndWriteOff,
+        };
+        match start(worker, locked, opening) {
             Err(Error::WorkerDied { .. }) if tried < IMPORTS_MAX => {}
             Err(Error::WorkerDied {
                 image,
@@ -358,7 +362,7 @@ fn start(worker: &Worker, locked: &Locked, opening: Opening) -> Result<Running, 
     let image = &locked.image;
     let call = match opening {
         Opening::Create => "create",
-        Opening::Import => "import",
+        Opening::Import | Opening::ImportAndWriteOff => "import",
     };
     let path = worker.path().ok_or_else(|| Error::NoWorker {
         image: Box::new(image.clone()),

@@ -93,7 +93,7 @@ fn hostile_streams_never_hang_the_client_and_never_damage_the_pool() {
             Err(Error::Fault { .. }) => counts.rejected += 1,
             Err(Error::WorkerDied { said, .. }) => {
                 counts.died += 1;
-                eprintln!("died: {what}: {}", said.lines().next().unwrap_or(""));
+                eprintln!("died: {what}: {}", assertion(&said));
             }
             Err(Error::WorkerHung { rule, .. }) => {
                 counts.hung += 1;
@@ -368,6 +368,12 @@ fn stray(records: &mut Vec<Record>, random: &mut Random) -> String {
     let place = 1 + random.below(records.len());
     records.insert(place.min(records.len()), record);
     format!("a stray record of type {kind} at {place}")
+}
+
+/// The lines that matter of what a worker said.
+fn assertion(said: &str) -> String {
+    let lines = said.lines().filter(|line| !line.starts_with("WARNING"));
+    lines.take(2).collect::<Vec<_>>().join(" ")
 }
 
 /// Takes away what a mutant left, so that the next one meets the same pool.

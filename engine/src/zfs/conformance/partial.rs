@@ -1,7 +1,7 @@
 //! Receives that are cut and go on.
 
 use super::ground::{Ground, at, full, keep, new, next, since};
-use super::{Claim, Failed, Outcome, claims, ensure, eventually, refused, same};
+use super::{Claim, Failed, Outcome, claims, ensure, refused, same};
 use crate::name::DatasetName;
 use crate::zfs::{PartialContent, ReceiveRequest, SendMode, SendRequest, ZfsErrorKind};
 
@@ -150,17 +150,7 @@ fn the_rest_of_another_stream_is_refused_and_what_is_left_stays(ground: &Ground<
     let before = cut(ground, &send, &receive)?;
     // The same snapshot, but from nothing.
     let other = ground.stream(&rest(&full(&pair.second), &before))?;
-    eventually("whoever looks at a new volume is done", || {
-        // A kernel makes devices for what has arrived, and may be busy with it.
-        let received = ground.feed(&receive, &other)?;
-        if received
-            .as_ref()
-            .is_err_and(|error| error.kind == ZfsErrorKind::Busy)
-        {
-            return Ok(false);
-        }
-        refused(received, ZfsErrorKind::Invalid).map(|_| true)
-    })?;
+    refused(ground.feed(&receive, &other)?, ZfsErrorKind::Busy)?;
     same!(left(ground, &pair.target)?, before, "what is left");
     ground.transfer(&rest(&send, &before), &receive)?;
     ground.ensure_content(&pair.wanted, 2)

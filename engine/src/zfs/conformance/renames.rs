@@ -9,6 +9,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
     a_recursive_rename_takes_those_that_have_the_name_and_no_others,
     a_recursive_rename_onto_a_name_taken_below_renames_nothing,
     a_missing_snapshot_cannot_be_renamed,
+    a_name_that_stays_is_taken_for_one_and_nothing_to_do_for_a_tree,
     a_name_that_is_taken_is_refused_and_nothing_is_renamed,
 ];
 
@@ -101,5 +102,18 @@ fn a_name_that_is_taken_is_refused_and_nothing_is_renamed(ground: &Ground<'_>) -
             "snapshots"
         );
     }
+    Ok(())
+}
+
+fn a_name_that_stays_is_taken_for_one_and_nothing_to_do_for_a_tree(ground: &Ground<'_>) -> Outcome {
+    let a = ground.filesystem("a")?;
+    let before = ground.snapshot(&a, "s")?;
+    let rename = |scope| {
+        let (from, to) = (at(&a, "s")?, short("s")?);
+        Ok::<_, super::Failed>(ground.zfs.rename_snapshot(&from, &to, scope))
+    };
+    refused(rename(Scope::One)?, ZfsErrorKind::Exists)?;
+    rename(Scope::Recursive)??;
+    same!(ground.look(&a)?.snapshots, [before], "snapshots");
     Ok(())
 }

@@ -221,16 +221,15 @@ impl Machine {
             }
             return Err(ZfsErrorKind::Invalid);
         }
-        let of_stream = (begin.to_guid, begin.from_guid, mode(begin));
-        if of_stream
-            != (
-                left.arrived.to_guid,
-                left.arrived.from_guid,
-                left.arrived.mode,
-            )
-        {
+        let same_base = begin.from_guid == left.arrived.from_guid;
+        let same_snapshot = begin.to_guid == left.arrived.to_guid;
+        if !same_base || !same_snapshot || mode(begin) != left.arrived.mode {
             node.partial = Some(left);
-            return Err(ZfsErrorKind::Invalid);
+            return Err(match same_base {
+                true => ZfsErrorKind::Invalid,
+                // Seen with a full stream.
+                false => ZfsErrorKind::Busy,
+            });
         }
         let base = node.snapshots.iter().rev();
         let base = base.clone().find(|s| Some(s.guid) == begin.from_guid);

@@ -288,7 +288,14 @@ impl Zfs for ImagePool {
                 translate::dataset(dataset, content).map(Ok)
             })
             .collect();
-        Ok(Some(datasets?).filter(|datasets| !datasets.is_empty()))
+        let mut datasets = datasets?;
+        // The worker lists siblings as the pool stores them, a kernel's library
+        // by name.
+        datasets.sort_by(|one, other| {
+            let (one, other) = (one.name.as_str(), other.name.as_str());
+            one.split('/').cmp(other.split('/'))
+        });
+        Ok(Some(datasets).filter(|datasets| !datasets.is_empty()))
     }
 
     fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
@@ -335,13 +342,27 @@ impl Zfs for ImagePool {
         to: &ShortName,
         scope: Scope,
     ) -> Result<(), ZfsError> {
+        let tried = Tried::new("rename", from);
+        // The DSL itself ignores snapshots that are missing; it is the layers
+        // above it that look, in a kernel too.
+        let top = self.tree(&from.dataset, Scope::One)?.unwrap_or_default();
+        let found = top
+            .first()
+            .and_then(|top| top.snapshot_by_name(&from.short));
+        if found.is_none() {
+            return Err(tried.refused(ZfsErrorKind::NotFound, ""));
+        }
+        // As libzfs has it, which renames trees.
+        if scope == Scope::Recursive && from.short == *to {
+            return Ok(());
+        }
         let call = Call::RenameSnapshot {
             dataset: from.dataset.to_string(),
             from: from.short.to_string(),
             to: to.to_string(),
             scope: translate::scope(scope),
         };
-        self.order(&Tried::new("rename", from), call)
+        self.order(&tried, call)
     }
 
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {

@@ -106,6 +106,7 @@ fn kind(error: &Error) -> ZfsErrorKind {
         },
         Error::Fault { fault, .. } => kind_of_errno(fault.errno),
         Error::WorkerHung { .. } => ZfsErrorKind::WorkerLost,
+        Error::DiskFull { .. } => ZfsErrorKind::NoSpace,
         // One that dies at each start will die at the next.
         Error::WorkerDied { .. } if error.is_transient() => ZfsErrorKind::WorkerLost,
         Error::WorkerDied { .. } => ZfsErrorKind::Io,

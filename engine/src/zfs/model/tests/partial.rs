@@ -87,7 +87,7 @@ fn while_a_part_is_left_nothing_else_is_received_and_its_base_stays() {
     let refused = transfer(&source, &wrong, &target, &request);
     assert_eq!(refused, Err(ZfsErrorKind::Invalid));
     let other = transfer(&source, &rest(full("tank/a@s2"), &left), &target, &request);
-    assert_eq!(other, Err(ZfsErrorKind::Invalid));
+    assert_eq!(other, Err(ZfsErrorKind::Busy));
     transfer(&source, &rest(update, &left), &target, &request).unwrap();
 }
 

@@ -103,8 +103,6 @@ pub fn read_volume(name: &str, offset: u64, into: &OwnedFd) -> Result<u64, Fault
     let name = text(name)?;
     let mut read = 0;
     // SAFETY: name, open descriptor and number outlive the call.
-    done(unsafe {
-        sys::zs_read_volume(name.as_ptr(), offset, into.as_raw_fd(), &raw mut read)
-    })?;
+    done(unsafe { sys::zs_read_volume(name.as_ptr(), offset, into.as_raw_fd(), &raw mut read) })?;
     Ok(read)
 }

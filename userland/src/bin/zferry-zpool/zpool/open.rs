@@ -1,6 +1,6 @@
 //! From an image file to a pool.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
@@ -27,7 +27,10 @@ pub fn open(start: &Start) -> Result<(CString, u64), StartFault> {
     start_library();
     let guid = match start.opening {
         Opening::Create => create(&pool, &image),
-        Opening::Import => look(start).and_then(|()| import(&pool, &image)),
+        Opening::Import => look(start).and_then(|()| import(&pool, &image, sys::zs_import)),
+        Opening::ImportAndWriteOff => {
+            look(start).and_then(|()| import(&pool, &image, sys::zs_import_and_write_off))
+        }
     }?;
     Ok((pool, guid))
 }
@@ -67,13 +70,10 @@ fn look(start: &Start) -> Result<(), StartFault> {
     };
     let image = File::open(&start.image).map_err(failed)?;
     let bytes = image.metadata().map_err(failed)?.len();
-    let Some(label) = read_label(&image)? else {
-        return Err(if bytes < VDEV_BYTES_MIN {
-            StartFault::TooSmall
-        } else {
-            StartFault::NotAPool
-        });
-    };
+    if bytes < VDEV_BYTES_MIN {
+        return Err(StartFault::TooSmall);
+    }
+    let label = read_label(&image)?.ok_or(StartFault::NotAPool)?;
     let name = from_array(&label.pool);
     if name != start.pool {
         Err(StartFault::OtherName(name))
@@ -101,10 +101,12 @@ fn read_label(image: &File) -> Result<Option<sys::Label>, StartFault> {
     }
 }
 
-fn import(pool: &CStr, image: &CStr) -> Result<u64, StartFault> {
+type Import = unsafe extern "C" fn(*const c_char, *const c_char, *mut u64) -> c_int;
+
+fn import(pool: &CStr, image: &CStr, way: Import) -> Result<u64, StartFault> {
     let mut guid = 0;
     // SAFETY: both are strings, and the guid outlives the call.
-    match unsafe { sys::zs_import(pool.as_ptr(), image.as_ptr(), &raw mut guid) } {
+    match unsafe { way(pool.as_ptr(), image.as_ptr(), &raw mut guid) } {
         0 => Ok(guid),
         number if number == Errno::NOTSUP.raw_os_error() => Err(StartFault::NewerPool),
         number => Err(errno("import the pool", number)),

@@ -111,6 +111,11 @@ unsafe extern "C" {
     pub fn zs_create(pool: *const c_char, image: *const c_char, guid: *mut u64) -> c_int;
     pub fn zs_read_label(image: c_int, label: *mut Label) -> c_int;
     pub fn zs_import(pool: *const c_char, image: *const c_char, guid: *mut u64) -> c_int;
+    pub fn zs_import_and_write_off(
+        pool: *const c_char,
+        image: *const c_char,
+        guid: *mut u64,
+    ) -> c_int;
     pub fn zs_export(pool: *const c_char) -> c_int;
     pub fn zs_space(pool: *const c_char, total: *mut u64, allocated: *mut u64) -> c_int;
     pub fn zs_scrub(pool: *const c_char, result: *mut Scrub) -> c_int;
@@ -129,12 +134,7 @@ unsafe extern "C" {
         from: c_int,
         written: *mut u64,
     ) -> c_int;
-    pub fn zs_read_volume(
-        name: *const c_char,
-        offset: u64,
-        into: c_int,
-        read: *mut u64,
-    ) -> c_int;
+    pub fn zs_read_volume(name: *const c_char, offset: u64, into: c_int, read: *mut u64) -> c_int;
 
     pub fn zs_set_properties(
         dataset: *const c_char,
