@@ -24,8 +24,10 @@
 #error "ZS_VERSION is the version of the headers: 2.3.2 is 20302"
 #endif
 
-/* Older versions take these names without const, and change none; and
- * had one number for user properties and for bad ones. */
+/*
+ * Older versions take these names without const, and change none; and they
+ * have one number for user properties and for bad ones.
+ */
 #if ZS_VERSION < 20200
 #define	ZS_NAME(name)	((char *)(uintptr_t)(name))
 #define	ZPROP_USERPROP	ZPROP_INVAL
@@ -37,14 +39,18 @@
 #define	ZS_VOLUME_DATA	1ULL
 #define	ZS_VOLUME_ZAP	2ULL
 
-/* ---- names.c: all return 0 or EINVAL ---- */
+/* ---- names.c ---- */
 
+/* Checks return 0 or EINVAL. */
 int zs_check_dataset(const char *name);
 /* A dataset, or the hidden child of a partial receive (`fs/%recv`). */
 int zs_check_dataset_or_receive(const char *name);
 int zs_check_snapshot(const char *name);
 int zs_check_bookmark(const char *name);
 int zs_check_short(const char *name);
+
+/* ENOENT if there is no such dataset or snapshot. */
+int zs_exists(const char *name);
 
 /* Names as the keys of a list, all checked by `check`. */
 int zs_list(zs_names_t names, int (*check)(const char *), nvlist_t **list);

@@ -71,6 +71,22 @@ zs_check_short(const char *name)
 }
 
 int
+zs_exists(const char *name)
+{
+	dsl_pool_t *pool;
+	dsl_dataset_t *ds;
+
+	int error = dsl_pool_hold(name, FTAG, &pool);
+	if (error != 0)
+		return (error);
+	error = dsl_dataset_hold(pool, name, FTAG, &ds);
+	if (error == 0)
+		dsl_dataset_rele(ds, FTAG);
+	dsl_pool_rele(pool, FTAG);
+	return (error);
+}
+
+int
 zs_list(zs_names_t names, int (*check)(const char *), nvlist_t **list)
 {
 	nvlist_t *made = fnvlist_alloc();

@@ -46,9 +46,14 @@ zs_start(uint64_t cache_bytes)
 	(void) signal(SIGPIPE, SIG_IGN);
 	/* Below a device, so it can neither exist nor be made. */
 	spa_config_path = (char *)("/dev/null/zpool.cache");
-	zfs_arc_max = cache_bytes;
 	/* Otherwise a tenth of the machine's memory. */
 	zfs_dirty_data_max = cache_bytes / 2;
+	/*
+	 * In a process the library wants half of the machine's memory at least,
+	 * and ignores a maximum below that: so the minimum is lowered as well.
+	 */
+	zfs_arc_min = cache_bytes / 2;
+	zfs_arc_max = cache_bytes;
 	kernel_init(SPA_MODE_READ | SPA_MODE_WRITE);
 }
 

@@ -206,19 +206,10 @@ int
 zs_set_properties(const char *dataset, zs_properties_t properties,
     zs_items_t refused)
 {
-	dsl_pool_t *pool;
-	dsl_dataset_t *ds;
-
 	if (zs_check_dataset(dataset) != 0)
 		return (EINVAL);
 	/* Not to be reported once for each property. */
-	int error = dsl_pool_hold(dataset, FTAG, &pool);
-	if (error != 0)
-		return (error);
-	error = dsl_dataset_hold(pool, dataset, FTAG, &ds);
-	if (error == 0)
-		dsl_dataset_rele(ds, FTAG);
-	dsl_pool_rele(pool, FTAG);
+	int error = zs_exists(dataset);
 	if (error != 0)
 		return (error);
 	return (zs_set_from(dataset, ZPROP_SRC_LOCAL, properties, ZS_ANY_PHASE,

@@ -80,9 +80,18 @@ int
 zs_rename_snapshot(const char *dataset, const char *from, const char *to,
     int recursive)
 {
+	char name[ZFS_MAX_DATASET_NAME_LEN];
+
 	if (zs_check_dataset(dataset) != 0 || zs_check_short(from) != 0 ||
 	    zs_check_short(to) != 0)
 		return (EINVAL);
+	if (snprintf(name, sizeof (name), "%s@%s", dataset, from) >=
+	    sizeof (name))
+		return (EINVAL);
+	/* The DSL skips datasets without it, the topmost one included. */
+	int error = zs_exists(name);
+	if (error != 0)
+		return (error);
 	return (dsl_dataset_rename_snapshot(dataset, from, to,
 	    recursive ? B_TRUE : B_FALSE));
 }

@@ -139,6 +139,7 @@ int zs_set_properties(const char *dataset, zs_properties_t properties,
 
 int zs_snapshot(zs_names_t names, zs_items_t errors);
 int zs_destroy_snapshots(zs_names_t names, zs_items_t errors);
+/* The topmost dataset has to have it; descendants without it are skipped. */
 int zs_rename_snapshot(const char *dataset, const char *from, const char *to,
     int recursive);
 /* A missing snapshot is an item (ENOENT), and the others are held. */

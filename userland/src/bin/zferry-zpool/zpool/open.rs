@@ -70,13 +70,10 @@ fn look(start: &Start) -> Result<(), StartFault> {
     };
     let image = File::open(&start.image).map_err(failed)?;
     let bytes = image.metadata().map_err(failed)?.len();
-    let Some(label) = read_label(&image)? else {
-        return Err(if bytes < VDEV_BYTES_MIN {
-            StartFault::TooSmall
-        } else {
-            StartFault::NotAPool
-        });
-    };
+    if bytes < VDEV_BYTES_MIN {
+        return Err(StartFault::TooSmall);
+    }
+    let label = read_label(&image)?.ok_or(StartFault::NotAPool)?;
     let name = from_array(&label.pool);
     if name != start.pool {
         Err(StartFault::OtherName(name))
