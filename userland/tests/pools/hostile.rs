@@ -189,9 +189,10 @@ fn originals(lab: &Lab, random: &mut Random) -> Vec<Original> {
     for path in recorded() {
         let bytes = std::fs::read(&path).unwrap();
         let what = path.file_name().unwrap().to_string_lossy().into_owned();
-        let begin = parse(&bytes[..RECORD_BYTES.min(bytes.len())]);
-        if begin[0].u64(48) == 0 {
-            originals.push(original(&what, bytes, false));
+        let recorded = original(&what, bytes, false);
+        // An increment would need its own base.
+        if recorded.records[0].u64(48) == 0 {
+            originals.push(recorded);
         }
     }
     originals
@@ -205,7 +206,7 @@ fn recorded() -> Vec<std::path::PathBuf> {
     };
     let paths = entries.map(|entry| entry.unwrap().path());
     let mut paths: Vec<_> = paths
-        .filter(|path| path.extension().is_some_and(|e| e == "zstream"))
+        .filter(|path| path.extension().is_some_and(|e| e == "zs"))
         .collect();
     paths.sort();
     paths
