@@ -10,8 +10,8 @@
 //! | short | that has not answered after [`Patience::short`] | calls that are small by nature |
 //!
 //! - "Reads or writes" is what the kernel counts for the process: image, pipes
-//!   and all. An idle libzpool moves a little too, hence a floor. Time on the processor is no progress: a loop without end has
-//!   plenty of it.
+//!   and all. An idle libzpool moves a little too, hence a floor. Time on the
+//!   processor is no progress: a loop without end has plenty of it.
 //! - The quiet rule sees the whole process; a call that hangs beside others
 //!   that work is found by the second rule, or by the first once they end.
 //! - While a pipe gives a call nothing to do (a send into a full pipe, a
