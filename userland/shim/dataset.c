@@ -30,36 +30,6 @@ static const size_t piece_bytes = 1 << 20;
 #define	ZS_WAIT	DMU_TX_WAIT
 #endif
 
-static void
-no_content(objset_t *os, void *argument, cred_t *cr, dmu_tx_t *tx)
-{
-	(void) os, (void) argument, (void) cr, (void) tx;
-}
-
-/*
- * The object set alone: a container for what is below it, to which properties
- * belong, and which can be snapshot, sent and received. What a kernel needs to
- * mount it (the ZPL's master node and root directory) is not part of libzpool.
- * This function is the place for it: received from a recorded stream of an
- * empty file system, say.
- */
-int
-zs_create_filesystem(const char *name)
-{
-	if (zs_check_dataset(name) != 0)
-		return (EINVAL);
-	int error = dmu_objset_create(name, DMU_OST_ZFS, 0, NULL, no_content,
-	    NULL);
-	if (error == 0) {
-		error = dsl_prop_set_int(name,
-		    zfs_prop_to_name(ZFS_PROP_CANMOUNT), ZPROP_SRC_LOCAL,
-		    ZFS_CANMOUNT_OFF);
-		if (error != 0)
-			(void) dsl_destroy_head(name);
-	}
-	return (error);
-}
-
 typedef struct new_volume {
 	uint64_t bytes;
 	uint64_t block_bytes;

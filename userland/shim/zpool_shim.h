@@ -116,8 +116,8 @@ int zs_tree(const char *root, int recursive, const zs_walk_t *walk);
 
 /* ---- dataset.c ---- */
 
-/* An object set of the file system type without content: see dataset.c. */
-int zs_create_filesystem(const char *name);
+/* EINVAL if this is not the name of a dataset. */
+int zs_check_dataset(const char *name);
 int zs_create_volume(const char *name, uint64_t bytes, uint64_t block_bytes);
 /* Also `fs/%recv`; takes such a state along with its dataset. */
 int zs_destroy_dataset(const char *name);

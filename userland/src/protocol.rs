@@ -164,7 +164,8 @@ pub enum Call {
         /// How deep.
         scope: Scope,
     },
-    /// Creates an empty file system whose parent exists. Answer: `Done`.
+    /// Creates an empty file system whose parent exists, one that a kernel can
+    /// mount. Answer: `Done`.
     CreateFilesystem {
         /// Its name.
         name: String,
