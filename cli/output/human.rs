@@ -59,14 +59,25 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             snapshot,
             target,
             estimated_bytes,
+            resumed_bytes,
             ..
-        } => (
-            Verbosity::Everything,
-            format!(
-                "{snapshot} -> {target}: about {}",
-                HumanBytes(*estimated_bytes)
-            ),
-        ),
+        } => {
+            let about = HumanBytes(*estimated_bytes);
+            match resumed_bytes {
+                None => (
+                    Verbosity::Everything,
+                    format!("{snapshot} -> {target}: about {about}"),
+                ),
+                // Somebody may wonder why so little is sent.
+                Some(bytes) => (
+                    Verbosity::Steps,
+                    format!(
+                        "{snapshot} -> {target}: goes on after {}, about {about} left",
+                        HumanBytes(*bytes)
+                    ),
+                ),
+            }
+        }
         Event::TransferDone {
             snapshot,
             target,

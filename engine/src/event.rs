@@ -43,8 +43,11 @@ pub enum Event {
         target: SnapshotName,
         /// Where the stream starts; `None` for a full one.
         base: Option<String>,
-        /// Estimated bytes of the stream.
+        /// Estimated bytes of the stream, or of what is left of it.
         estimated_bytes: u64,
+        /// Bytes of the same stream that had arrived when it was cut; `None` if
+        /// it begins now.
+        resumed_bytes: Option<u64>,
     },
     /// Bytes so far of the running transfer. At most one per frame.
     Progress {

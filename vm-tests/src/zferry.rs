@@ -1,4 +1,4 @@
-//! The binary under test: found, or built if there is none.
+//! The programs that go into guests: found, or built if there are none.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub fn provide(named: Option<&Path>, needs: Needs) -> Result<Option<PathBuf>> {
         ensure!(path.is_file(), "there is no zferry at {}", path.display());
         return Ok(Some(path.to_owned()));
     }
-    if let Some(found) = newest()? {
+    if let Some(found) = newest("zferry")? {
         report::note(&format!("zferry is {}", found.display()));
         return Ok(Some(found));
     }
@@ -27,15 +27,53 @@ pub fn provide(named: Option<&Path>, needs: Needs) -> Result<Option<PathBuf>> {
         return Ok(None);
     }
     report::note("no zferry is built yet: building it");
+    build(&["--package", "zferry", "--bin", "zferry"])?;
+    Ok(Some(newest("zferry")?.context(
+        "cargo built zferry somewhere else; name it with --zferry",
+    )?))
+}
+
+/// The program that tries the engine's claims about backends, without debugging
+/// information. It is always built, which costs nothing if it is up to date.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn conformance() -> Result<PathBuf> {
+    report::note("building the conformance suite");
+    let example = ["--example", "conformance", "--features", "conformance"];
+    build(&[&["--package", "zferry-engine"], &example[..]].concat())?;
+    let built = newest("examples/conformance")?;
+    let built = built.context("cargo built the example somewhere else")?;
+    let slim = built.with_extension("slim");
+    strip(&built, &slim)?;
+    Ok(slim)
+}
+
+/// The newest zferry of this machine that has its worker beside it, for pools in
+/// files here.
+///
+/// # Errors
+/// If there is none and none can be built.
+pub fn with_worker() -> Result<PathBuf> {
+    let complete = |program: &Path| program.with_file_name("zferry-zpool").is_file();
+    if let Some(found) = newest("zferry")?.filter(|found| complete(found)) {
+        return Ok(found);
+    }
+    report::note("building zferry with its worker");
+    build(&["--bin", "zferry", "--bin", "zferry-zpool"])?;
+    let built = newest("zferry")?.filter(|found| complete(found));
+    built.context("cargo built zferry or its worker somewhere else")
+}
+
+fn build(what: &[&str]) -> Result<()> {
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--package", "zferry", "--bin", "zferry"])
+        .arg("build")
+        .args(what)
         .current_dir(workspace())
         .status()
         .context("running cargo")?;
-    ensure!(status.success(), "cargo could not build zferry");
-    Ok(Some(newest()?.context(
-        "cargo built zferry somewhere else; name it with --zferry",
-    )?))
+    ensure!(status.success(), "cargo could not build {}", what.join(" "));
+    Ok(())
 }
 
 /// A copy without debugging information in `directory`: guests keep it in memory.
@@ -44,21 +82,26 @@ pub fn provide(named: Option<&Path>, needs: Needs) -> Result<Option<PathBuf>> {
 /// If `strip` fails.
 pub fn slim(binary: &Path, directory: &Path) -> Result<PathBuf> {
     let slim = directory.join("zferry");
+    strip(binary, &slim)?;
+    Ok(slim)
+}
+
+fn strip(binary: &Path, slim: &Path) -> Result<()> {
     let status = Command::new("strip")
         .arg("--strip-debug")
         .arg("-o")
-        .arg(&slim)
+        .arg(slim)
         .arg(binary)
         .status()
         .context("running strip")?;
     ensure!(status.success(), "strip cannot read {}", binary.display());
-    Ok(slim)
+    Ok(())
 }
 
-fn newest() -> Result<Option<PathBuf>> {
+fn newest(program: &str) -> Result<Option<PathBuf>> {
     let mut found = Vec::new();
     for profile in ["debug", "release"] {
-        let path = target_directory().join(profile).join("zferry");
+        let path = target_directory().join(profile).join(program);
         if let Ok(metadata) = fs::metadata(&path) {
             found.push((metadata.modified()?, path));
         }

@@ -117,6 +117,7 @@ fn dataset_value(dataset: &DatasetReport) -> Value {
         Step::UpToDate => ("up_to_date", None),
         Step::Full => ("full", None),
         Step::Incremental { base, .. } => ("incremental", Some(base_text(base))),
+        Step::Resume { base, .. } => ("resume", base.as_ref().map(|(base, _)| base_text(base))),
     };
     json!({
         "snapshot": dataset.snapshot.to_string(),
@@ -136,6 +137,9 @@ fn how(step: &Step) -> String {
         Step::UpToDate => "up to date".to_owned(),
         Step::Full => "full".to_owned(),
         Step::Incremental { base, .. } => format!("incremental from {}", base_text(base)),
+        Step::Resume { received_bytes, .. } => {
+            format!("resumed after {}", HumanBytes(*received_bytes))
+        }
     }
 }
 

@@ -91,7 +91,12 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
             }
             datasets
         }
-        Request::Receive { request, .. } => vec![&request.snapshot.dataset],
+        Request::Receive { request, .. } => {
+            let origin = request.origin.iter().map(|origin| &origin.dataset);
+            std::iter::once(&request.snapshot.dataset)
+                .chain(origin)
+                .collect()
+        }
         Request::PutState { dataset, .. } => vec![dataset],
         Request::Release | Request::Cancel | Request::GetState { .. } => Vec::new(),
     }
@@ -101,7 +106,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
 mod tests {
     use super::*;
     use crate::name::{Guid, ShortName, SnapshotName};
-    use crate::zfs::{Scope, SendMode, SendRequest};
+    use crate::zfs::{DatasetKind, Landing, OnCut, ReceiveRequest, Scope, SendMode, SendRequest};
 
     fn only(names: &[&str]) -> Authorization {
         Authorization::only(
@@ -143,7 +148,21 @@ mod tests {
                     snapshot: snapshot("tank/a@x"),
                     base: Some(Base::Snapshot(snapshot("tank/secret@x"))),
                     mode: SendMode::Plain,
+                    resume: None,
                 },
+            },
+            Request::Receive {
+                request: ReceiveRequest {
+                    snapshot: snapshot("tank/a@x"),
+                    landing: Landing::Create,
+                    kind: DatasetKind::Filesystem,
+                    properties: Vec::new(),
+                    origin: Some(snapshot("tank/secret@x")),
+                    on_cut: OnCut::Discard,
+                },
+                transfer: 1,
+                to_guid: Guid(1),
+                from_guid: Some(Guid(2)),
             },
         ];
         for request in outside {

@@ -66,8 +66,8 @@ pub struct Helper {
 
 /// Serves one connection to its end.
 ///
-/// A transfer that runs when the connection ends is given up: nothing of it
-/// remains. Holds are released.
+/// A transfer that runs when the connection ends is given up: the part that came
+/// may be kept, the snapshot does not exist. Holds are released.
 ///
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.

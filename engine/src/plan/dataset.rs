@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::conflict::Conflict;
 use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
-use crate::zfs::{Base, Dataset, SendMode, Snapshot};
+use crate::zfs::{Base, Dataset, PartialContent, ResumePoint, SendMode, Snapshot};
 
 /// What brings one dataset of the target to the wanted snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +20,44 @@ pub enum Step {
         /// Its guid.
         guid: Guid,
     },
+    /// A part of the stream has arrived and was cut: the rest follows.
+    Resume {
+        /// The base, as the source names it, and its guid; `None` if the stream
+        /// is a full one.
+        base: Option<(Base, Guid)>,
+        /// Where the rest begins.
+        point: ResumePoint,
+        /// Bytes that have arrived.
+        received_bytes: u64,
+    },
+}
+
+impl Step {
+    /// True if everything is sent, be it in parts.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Full | Self::Resume { base: None, .. })
+    }
+
+    /// What the stream starts from, as the source names it, and its guid.
+    #[must_use]
+    pub fn base(&self) -> Option<(&Base, Guid)> {
+        match self {
+            Self::Incremental { base, guid } => Some((base, *guid)),
+            Self::Resume { base, .. } => base.as_ref().map(|(base, guid)| (base, *guid)),
+            Self::UpToDate | Self::Full => None,
+        }
+    }
 }
 
 /// Plans the transfer of `wanted`, a snapshot of `source`, to `target_name`,
 /// which is `target` if it exists.
 ///
 /// The base is the newest snapshot or bookmark of the source, older than
-/// `wanted`, whose guid the target has as a snapshot.
+/// `wanted`, whose guid the target has as a snapshot. What a cut stream left
+/// on the target decides for it: if it was the stream of `wanted`, in the same
+/// block form and from a base that both still have, it goes on; if not, it is
+/// in the way and nothing is planned.
 ///
 /// # Errors
 /// [`Conflict`] if no stream leads from the target's state to `wanted` without
@@ -56,10 +87,29 @@ pub fn plan_dataset(
     if target.snapshot_by_guid(wanted.guid).is_some() {
         return Ok(Step::UpToDate);
     }
-    if target.resume_token.is_some() {
-        return Err(Conflict::PartialReceive {
-            target: target_name.clone(),
-        });
+    if let Some(partial) = &target.partial {
+        let content = partial.content.as_ref();
+        let step = content.and_then(|content| resumed(source, wanted, mode, target, content));
+        let Some(step) = step else {
+            return Err(Conflict::PartialReceive {
+                target: target_name.clone(),
+            });
+        };
+        check_name(wanted, target)?;
+        check_key(source, mode)?;
+        // What has arrived of a new dataset counts as written; nobody else can
+        // have written there.
+        if let Some((_, guid)) = step.base()
+            && let Some(base) = target.snapshot_by_guid(guid)
+            && target.written_bytes > 0
+        {
+            return Err(Conflict::Modified {
+                target: target_name.clone(),
+                base: named(target, base),
+                written_bytes: target.written_bytes,
+            });
+        }
+        return Ok(step);
     }
     let common = Common::find(source, wanted.createtxg, target);
     if let Some(newer) = common.newer {
@@ -80,12 +130,7 @@ pub fn plan_dataset(
             ),
         });
     };
-    if let Some(other) = target.snapshot_by_name(&wanted.short) {
-        return Err(Conflict::NameTaken {
-            snapshot: named(target, other),
-            guid: other.guid,
-        });
-    }
+    check_name(wanted, target)?;
     check_modes(source, target, mode)?;
     check_key(source, mode)?;
     if target.written_bytes > 0 {
@@ -99,6 +144,50 @@ pub fn plan_dataset(
         base,
         guid: base_there.guid,
     })
+}
+
+/// The step that completes what is left of a cut stream, if that was one of
+/// `wanted` as `mode` would send it.
+fn resumed(
+    source: &Dataset,
+    wanted: &Snapshot,
+    mode: SendMode,
+    target: &Dataset,
+    left: &PartialContent,
+) -> Option<Step> {
+    if (left.to_guid, left.mode) != (wanted.guid, mode) {
+        return None;
+    }
+    let base = match left.from_guid {
+        None if target.snapshots.is_empty() => None,
+        None => return None,
+        Some(guid) => {
+            target.snapshot_by_guid(guid)?;
+            let snapshot = source.snapshot_by_guid(guid);
+            let bookmark = source.bookmarks.iter().find(|mark| mark.guid == guid);
+            let base = match (snapshot, bookmark) {
+                (Some(snapshot), _) => Base::Snapshot(named(source, snapshot)),
+                (None, Some(bookmark)) => Base::Bookmark(bookmark.short.clone()),
+                (None, None) => return None,
+            };
+            Some((base, guid))
+        }
+    };
+    Some(Step::Resume {
+        base,
+        point: left.resume,
+        received_bytes: left.received_bytes,
+    })
+}
+
+fn check_name(wanted: &Snapshot, target: &Dataset) -> Result<(), Conflict> {
+    match target.snapshot_by_name(&wanted.short) {
+        None => Ok(()),
+        Some(other) => Err(Conflict::NameTaken {
+            snapshot: named(target, other),
+            guid: other.guid,
+        }),
+    }
 }
 
 /// What source and target share, seen from a snapshot that is to be sent.

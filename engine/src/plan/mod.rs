@@ -12,4 +12,6 @@ mod tree;
 
 pub use conflict::Conflict;
 pub use dataset::{Step, plan_dataset};
-pub use tree::{DatasetPlan, Skipped, TreePlan, TreeRequest, plan_tree};
+pub use tree::{
+    DatasetPlan, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
+};

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use super::conflict::Conflict;
 use super::dataset::{Step, plan_dataset};
-use crate::name::{DatasetName, Guid, NameError, ShortName, SnapshotName};
-use crate::zfs::{Dataset, DatasetKind, Landing, Property, ReceiveRequest, SendMode, SendRequest};
+use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
+use crate::zfs::{
+    Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest, Snapshot,
+};
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -49,15 +51,16 @@ impl DatasetPlan {
     /// The request to the sending side; `None` if nothing is to be sent.
     #[must_use]
     pub fn send_request(&self) -> Option<SendRequest> {
-        let base = match &self.step {
+        let resume = match &self.step {
             Step::UpToDate => return None,
-            Step::Full => None,
-            Step::Incremental { base, .. } => Some(base.clone()),
+            Step::Full | Step::Incremental { .. } => None,
+            Step::Resume { point, .. } => Some(*point),
         };
         Some(SendRequest {
             snapshot: self.snapshot.clone(),
-            base,
+            base: self.step.base().map(|(base, _)| base.clone()),
             mode: self.mode,
+            resume,
         })
     }
 
@@ -66,22 +69,21 @@ impl DatasetPlan {
     pub fn receive_request(&self) -> ReceiveRequest {
         ReceiveRequest {
             snapshot: self.target.clone(),
-            landing: match self.step {
-                Step::Full => Landing::Create,
-                _ => Landing::Existing,
+            landing: match self.step.is_full() {
+                true => Landing::Create,
+                false => Landing::Existing,
             },
             kind: self.kind,
             properties: self.properties.clone(),
+            origin: None,
+            on_cut: OnCut::Keep,
         }
     }
 
     /// The guid the stream starts from.
     #[must_use]
     pub fn base_guid(&self) -> Option<Guid> {
-        match self.step {
-            Step::Incremental { guid, .. } => Some(guid),
-            _ => None,
-        }
+        self.step.base().map(|(_, guid)| guid)
     }
 }
 
@@ -117,9 +119,7 @@ impl TreePlan {
     /// True if every dataset that is sent is sent in full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.datasets
-            .iter()
-            .all(|dataset| dataset.step == Step::Full)
+        self.datasets.iter().all(|dataset| dataset.step.is_full())
     }
 }
 
@@ -155,15 +155,8 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
         let target = there.get(&target_name).copied();
         match plan_dataset(source, wanted, request.mode, &target_name, target) {
             Ok(step) => plan.datasets.push(DatasetPlan {
-                snapshot: source.name.snapshot(request.short)?,
-                guid: wanted.guid,
-                creation_seconds: wanted.creation_seconds,
                 target: target_name.snapshot(request.short)?,
-                kind: source.kind,
-                clone_of: source.origin.clone().filter(|_| step == Step::Full),
-                step,
-                mode: request.mode,
-                properties: carried(&source.properties),
+                ..dataset_plan(source, wanted, step, request)?
             }),
             Err(conflict) => plan.conflicts.push(conflict),
         }
@@ -177,6 +170,91 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             .map(|dataset| Skipped::OnlyOnTarget(dataset.name.clone())),
     );
     Ok(plan)
+}
+
+/// What cut runs left in the target, as far as it can be completed: the rest of
+/// each stream whose snapshot the source still has, other than the one that
+/// `request` wants (which [`plan_tree`] completes itself). Each becomes a
+/// snapshot named `short`, or as the source calls it by now. What does not fit
+/// is not here; it is a conflict of the plan that follows.
+///
+/// # Errors
+/// [`NameError`] if a target name would be too long for ZFS.
+pub fn plan_leftovers(
+    request: &TreeRequest<'_>,
+    short: Option<&ShortName>,
+) -> Result<Vec<DatasetPlan>, NameError> {
+    let Some(root) = request.source.first() else {
+        return Ok(Vec::new());
+    };
+    let mut plans = Vec::new();
+    for source in request.source {
+        let target_name = source.name.rebase(&root.name, request.target_root)?;
+        let target = request
+            .target
+            .iter()
+            .find(|there| there.name == target_name);
+        let left = target.and_then(|target| target.partial.as_ref()?.content.as_ref());
+        let Some(wanted) = left.and_then(|left| source.snapshot_by_guid(left.to_guid)) else {
+            continue;
+        };
+        if wanted.short == *request.short {
+            continue;
+        }
+        let arriving = Snapshot {
+            short: short.unwrap_or(&wanted.short).clone(),
+            ..wanted.clone()
+        };
+        let step = plan_dataset(source, &arriving, request.mode, &target_name, target);
+        if let Ok(step @ Step::Resume { .. }) = step {
+            plans.push(DatasetPlan {
+                target: target_name.snapshot(&arriving.short)?,
+                ..dataset_plan(source, wanted, step, request)?
+            });
+        }
+    }
+    Ok(plans)
+}
+
+/// The target tree as it will be when `plans` has been carried out.
+#[must_use]
+pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
+    let mut tree = target.to_vec();
+    for plan in plans {
+        if let Some(dataset) = tree.iter_mut().find(|d| d.name == plan.target.dataset) {
+            dataset.partial = None;
+            dataset.written_bytes = 0;
+            dataset.snapshots.push(Snapshot {
+                short: plan.target.short.clone(),
+                guid: plan.guid,
+                // Newer than all that is there.
+                createtxg: CreateTxg(u64::MAX),
+                creation_seconds: plan.creation_seconds,
+            });
+        }
+    }
+    tree
+}
+
+/// The plan of a step; `target` is the name of the source's snapshot still.
+fn dataset_plan(
+    source: &Dataset,
+    wanted: &Snapshot,
+    step: Step,
+    request: &TreeRequest<'_>,
+) -> Result<DatasetPlan, NameError> {
+    let snapshot = source.name.snapshot(&wanted.short)?;
+    Ok(DatasetPlan {
+        target: snapshot.clone(),
+        snapshot,
+        guid: wanted.guid,
+        creation_seconds: wanted.creation_seconds,
+        kind: source.kind,
+        clone_of: source.origin.clone().filter(|_| step == Step::Full),
+        step,
+        mode: request.mode,
+        properties: carried(&source.properties),
+    })
 }
 
 /// Properties that decide what happens on the machine that holds the dataset

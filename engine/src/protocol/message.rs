@@ -231,7 +231,8 @@ pub enum Failure {
         /// The guid it has.
         found: Guid,
     },
-    /// The stream is damaged or not the announced one. Nothing was received.
+    /// The stream is damaged or not the announced one. The snapshot does not
+    /// exist; what came before the damage may be kept.
     #[error("the stream for {snapshot} was refused: {reason}")]
     Stream {
         /// What should have arrived.
@@ -239,7 +240,7 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
-    /// The sender gave up. Nothing was received.
+    /// The sender gave up. The snapshot does not exist; what came may be kept.
     #[error("the transfer of {snapshot} was given up by the sender: {reason}")]
     GivenUp {
         /// What should have arrived.

@@ -16,6 +16,12 @@ pub(super) async fn stream_bytes(
     let Some(request) = plan.send_request() else {
         return Ok(0);
     };
+    if let Step::Resume { received_bytes, .. } = &plan.step {
+        let resume = None;
+        let whole = SendRequest { resume, ..request };
+        let bytes = source.send_size(whole).await?;
+        return Ok(bytes.saturating_sub(*received_bytes));
+    }
     if dataset
         .snapshot_by_name(&plan.snapshot.short)
         .is_some_and(|found| found.guid == plan.guid)

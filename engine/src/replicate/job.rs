@@ -20,6 +20,16 @@ pub enum SnapshotChoice {
     },
 }
 
+impl SnapshotChoice {
+    /// The name of the snapshot.
+    #[must_use]
+    pub fn short(&self) -> &ShortName {
+        match self {
+            Self::Existing(short) | Self::Take { short, .. } => short,
+        }
+    }
+}
+
 /// Whether source and target names mean datasets of one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {

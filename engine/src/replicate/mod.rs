@@ -1,9 +1,14 @@
 //! `replicate`: one dataset or tree from one peer to another.
 //!
-//! list both → plan → snapshot → plan again → hold → transfer, dataset by
-//! dataset → prune what earlier runs made.
+//! list both → plan → complete what a cut run left → snapshot → plan again →
+//! hold → transfer, dataset by dataset → prune what earlier runs made.
 //!
-//! Nothing is changed before the first plan is free of conflicts. The truth is
+//! Nothing is changed before the first plan is free of conflicts. A part of a
+//! stream that was cut stays on the target, and the next run goes on from there
+//! if the resume token says that it is of a snapshot that the source still has,
+//! in the same block form and from a base that both have. If not, the part is
+//! reported as a conflict and left alone: it may be of another program, and
+//! only an operator can tell. The truth is
 //! always read from the pools; there is no file that could be wrong. What a run
 //! that is cut leaves behind, and why the next one goes on from there:
 //!
@@ -12,7 +17,8 @@
 //! | the snapshot | an unsent snapshot of ours | takes a newer one, destroys this one |
 //! | creating ancestors | empty datasets | uses them |
 //! | some datasets of a tree | these have the new snapshot | has it as their base |
-//! | a stream, in the middle | nothing of it: ZFS drops what is partial | sends from the same base |
+//! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
+//! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 

@@ -10,7 +10,9 @@ use super::{estimate, prune};
 use crate::event::{Event, Observer};
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::Peer;
-use crate::plan::{DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_tree};
+use crate::plan::{
+    DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
+};
 use crate::stream::compress::Compression;
 use crate::zfs::{Base, Dataset, Scope, SendMode, Snapshot};
 
@@ -61,22 +63,18 @@ pub async fn replicate(
         .tree(&job.target, job.scope)
         .await?
         .unwrap_or_default();
-    let short = match &job.snapshot {
-        SnapshotChoice::Existing(short) => short,
-        SnapshotChoice::Take { short, .. } => short,
+    let short = job.snapshot.short();
+    let leftovers = TreePlan {
+        datasets: plan_leftovers(&request(job, &source_tree, &target_tree), None)?,
+        ..TreePlan::default()
     };
-    let wanted = |source: &'_ [Dataset], target: &'_ [Dataset]| {
-        plan_tree(&TreeRequest {
-            source,
-            target,
-            target_root: &job.target,
-            short,
-            mode: job.mode,
-        })
-    };
+    let completed = with_arrived(&target_tree, &leftovers.datasets);
     let rehearsed = match &job.snapshot {
-        SnapshotChoice::Existing(_) => wanted(&source_tree, &target_tree)?,
-        SnapshotChoice::Take { .. } => wanted(&with_imagined(&source_tree, short), &target_tree)?,
+        SnapshotChoice::Existing(_) => plan_tree(&request(job, &source_tree, &completed))?,
+        SnapshotChoice::Take { .. } => {
+            let imagined = with_imagined(&source_tree, short);
+            plan_tree(&request(job, &imagined, &completed))?
+        }
     };
     let plan = clear(rehearsed)?;
     let mut transfers = Transfers {
@@ -88,26 +86,32 @@ pub async fn replicate(
     };
     if job.rehearsal {
         transfers.tell_skipped(&plan);
-        transfers.estimate(&source_tree, &plan).await?;
-        return Ok(transfers.rehearsed(plan));
+        let mut all = leftovers;
+        all.datasets.extend(plan.datasets);
+        transfers.estimate(&source_tree, &all).await?;
+        return Ok(transfers.rehearsed(all));
     }
-    let plan = match &job.snapshot {
-        SnapshotChoice::Existing(_) => plan,
-        SnapshotChoice::Take { series, .. } => {
-            transfers.take(&source_tree, short, job.scope).await?;
-            transfers
-                .destroy_unsent(series, &job.target, &source_tree, &target_tree)
-                .await;
-            let listed = transfers.source.tree(&job.source, job.scope).await?;
-            source_tree = listed.ok_or_else(|| no_source(transfers.source))?;
-            clear(wanted(&source_tree, &target_tree)?)?
-        }
-    };
+    let root_is_new = target_tree.is_empty();
+    let mut report = Report::default();
+    if !leftovers.datasets.is_empty() {
+        transfers.estimate(&source_tree, &leftovers).await?;
+        report = transfers.run(&leftovers, &job.target, false).await?;
+        let listed = transfers.target.tree(&job.target, job.scope).await?;
+        target_tree = listed.unwrap_or_default();
+    }
+    if let SnapshotChoice::Take { series, .. } = &job.snapshot {
+        transfers.take(&source_tree, short, job.scope).await?;
+        transfers
+            .destroy_unsent(series, &job.target, &source_tree, &target_tree)
+            .await;
+        let listed = transfers.source.tree(&job.source, job.scope).await?;
+        source_tree = listed.ok_or_else(|| no_source(transfers.source))?;
+    }
+    let plan = clear(plan_tree(&request(job, &source_tree, &target_tree))?)?;
     transfers.tell_skipped(&plan);
     transfers.estimate(&source_tree, &plan).await?;
-    let report = transfers
-        .run(&plan, &job.target, target_tree.is_empty())
-        .await?;
+    let rest = transfers.run(&plan, &job.target, root_is_new).await?;
+    report.datasets.extend(rest.datasets);
     if let SnapshotChoice::Take { series, .. } = &job.snapshot {
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
@@ -116,6 +120,16 @@ pub async fn replicate(
             .await;
     }
     Ok(report)
+}
+
+fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> TreeRequest<'a> {
+    TreeRequest {
+        source,
+        target,
+        target_root: &job.target,
+        short: job.snapshot.short(),
+        mode: job.mode,
+    }
 }
 
 fn clear(mut plan: TreePlan) -> Result<TreePlan, ReplicateError> {
@@ -301,12 +315,16 @@ impl Transfers<'_> {
             });
         }
         self.step(self.source, send_command(step));
-        self.step(self.target, format!("zfs receive -u {}", step.target));
+        self.step(self.target, format!("zfs receive -s -u {}", step.target));
         observer.event(&Event::TransferStarted {
             snapshot: step.snapshot.clone(),
             target: step.target.clone(),
             base: base_text(step),
             estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
+            resumed_bytes: match step.step {
+                Step::Resume { received_bytes, .. } => Some(received_bytes),
+                _ => None,
+            },
         });
         let begun = Instant::now();
         let mut ends = Ends {
@@ -423,13 +441,11 @@ fn tell_failed_pruning(observer: &dyn Observer, result: Result<(), crate::peer::
 fn snapshots_in_use(plan: &TreePlan) -> Vec<SnapshotName> {
     let mut names = Vec::new();
     for step in &plan.datasets {
-        match &step.step {
-            Step::UpToDate => continue,
-            Step::Incremental {
-                base: Base::Snapshot(base),
-                ..
-            } => names.push(base.clone()),
-            Step::Incremental { .. } | Step::Full => {}
+        if step.step == Step::UpToDate {
+            continue;
+        }
+        if let Some((Base::Snapshot(base), _)) = step.step.base() {
+            names.push(base.clone());
         }
         names.push(step.snapshot.clone());
     }
@@ -437,17 +453,10 @@ fn snapshots_in_use(plan: &TreePlan) -> Vec<SnapshotName> {
 }
 
 fn base_text(step: &DatasetPlan) -> Option<String> {
-    match &step.step {
-        Step::Incremental {
-            base: Base::Snapshot(name),
-            ..
-        } => Some(format!("@{}", name.short)),
-        Step::Incremental {
-            base: Base::Bookmark(short),
-            ..
-        } => Some(format!("#{short}")),
-        _ => None,
-    }
+    step.step.base().map(|(base, _)| match base {
+        Base::Snapshot(name) => format!("@{}", name.short),
+        Base::Bookmark(short) => format!("#{short}"),
+    })
 }
 
 fn send_command(step: &DatasetPlan) -> String {
@@ -455,6 +464,12 @@ fn send_command(step: &DatasetPlan) -> String {
         SendMode::Plain => "-Lec",
         SendMode::Raw => "-w",
     };
+    if let Step::Resume { received_bytes, .. } = step.step {
+        return format!(
+            "zfs send -t TOKEN, the rest of {} after {received_bytes} bytes",
+            step.snapshot
+        );
+    }
     match base_text(step) {
         Some(base) => format!("zfs send {flags} -i {base} {}", step.snapshot),
         None => format!("zfs send {flags} {}", step.snapshot),

@@ -34,6 +34,7 @@ fn about() -> About {
         program: "zferry test".into(),
         node: "memory".into(),
         platform: "memory".into(),
+        images: Vec::new(),
     }
 }
 
@@ -199,8 +200,86 @@ async fn a_target_that_runs_full_reports_that_and_can_be_asked_again() {
     let half = to
         .tree(&dataset("backup/deep/a/x"), Scope::One)
         .await
+        .unwrap()
         .unwrap();
-    assert!(half.is_none(), "a part of the stream stayed");
+    assert!(half[0].partial.is_some() && half[0].snapshots.is_empty());
+}
+
+/// A run for `tank/a/x` alone that dies midway in its receive.
+async fn cut_run(source: &Model, target: &Model, run: u32) {
+    for block in 10..40 {
+        let bytes = [u8::try_from(run).unwrap(); 9000];
+        source.by_hand().write("tank/a/x", block, &bytes).unwrap();
+    }
+    let job = |run| Job {
+        source: dataset("tank/a/x"),
+        target: dataset("backup/deep/a/x"),
+        ..job(run)
+    };
+    // Which operation that is, is for the sweep of crashes to find.
+    for attempt in 1..20 {
+        let faults = target.faults();
+        faults.fail_at(faults.operations() + attempt, Fault::CrashMidway);
+        let outcome = go(
+            &job(10 * run + u32::try_from(attempt).unwrap()),
+            source,
+            target,
+        )
+        .await;
+        assert!(outcome.is_err(), "no receive was cut");
+        source.revive();
+        target.revive();
+        let cut = target.by_hand().look("backup/deep/a/x");
+        if cut.is_some_and(|cut| cut.partial.is_some()) {
+            return;
+        }
+    }
+    panic!("no receive was cut");
+}
+
+#[tokio::test]
+async fn what_a_cut_run_left_is_completed_by_the_next_one() {
+    let source = machines(&Faults::default()).0;
+    let target = machines(&Faults::default()).1;
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    cut_run(&source, &target, 2).await;
+    let left = target.by_hand().look("backup/deep/a/x").unwrap();
+    let left = left.partial.unwrap().content.unwrap();
+    write(&source, 3);
+    let report = go(&job(50), &source, &target).await.unwrap();
+    let resumed: Vec<_> = report
+        .datasets
+        .iter()
+        .filter(|dataset| matches!(dataset.step, Step::Resume { .. }))
+        .collect();
+    assert_eq!(resumed.len(), 1, "{report:?}");
+    assert_eq!(resumed[0].guid, left.to_guid);
+    assert_eq!(report.datasets.len(), 4);
+    ensure_equal(&source, &target, "after a resumed run");
+}
+
+#[tokio::test]
+async fn what_another_program_left_is_reported_and_stays() {
+    let source = machines(&Faults::default()).0;
+    let target = machines(&Faults::default()).1;
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    cut_run(&source, &target, 2).await;
+    // The snapshot that the part is of goes, and with it what could be sent.
+    let names = source.by_hand().look("tank/a/x").unwrap().snapshots;
+    let newest = names.last().unwrap().short.clone();
+    let name = format!("tank/a/x@{newest}");
+    source.by_hand().destroy_snapshot(&name).unwrap();
+    let before = (source.by_hand().list(), target.by_hand().list());
+    let error = go(&job(50), &source, &target).await.unwrap_err();
+    assert!(error.remedies()[0].contains("zfs receive -A"), "{error}");
+    assert_eq!((source.by_hand().list(), target.by_hand().list()), before);
+    let left = target.by_hand().look("backup/deep/a/x").unwrap();
+    assert!(left.partial.is_some(), "it was destroyed silently");
+    target.by_hand().abort_receive("backup/deep/a/x").unwrap();
+    go(&job(51), &source, &target).await.unwrap();
+    ensure_equal(&source, &target, "after the part was given up");
 }
 
 fn sweep(first_runs: u32, fault: Fault) -> u64 {
@@ -257,5 +336,51 @@ fn a_run_may_be_cut_at_any_operation() {
             let points = sweep(first_runs, fault);
             assert!(points > 10, "only {points} operations were tried");
         }
+    }
+}
+
+#[test]
+fn a_run_that_completes_a_cut_one_may_be_cut_at_any_operation() {
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    for fault in [
+        Fault::CrashBefore,
+        Fault::CrashMidway,
+        Fault::CrashAfter,
+        Fault::Error(ZfsErrorKind::Busy),
+    ] {
+        let mut points = 0;
+        for operation in 1.. {
+            let faults = Faults::default();
+            let (source, target) = machines(&faults);
+            runtime().block_on(go(&job(1), &source, &target)).unwrap();
+            write(&source, 2);
+            runtime().block_on(cut_run(&source, &target, 2));
+            write(&source, 3);
+            faults.fail_at(faults.operations() + operation, fault);
+            let struck = faults.struck().len();
+            let outcome = runtime().block_on(go(&job(50), &source, &target));
+            if faults.struck().len() == struck {
+                outcome.unwrap();
+                break;
+            }
+            points = operation;
+            source.revive();
+            target.revive();
+            let when = format!("after {fault:?} at operation {operation}");
+            let report = runtime()
+                .block_on(go(&job(51), &source, &target))
+                .unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert!(
+                report.datasets.iter().all(|d| d.step != Step::Full),
+                "{when}"
+            );
+            ensure_equal(&source, &target, &when);
+        }
+        assert!(points > 15, "only {points} operations were tried");
     }
 }

@@ -22,6 +22,8 @@ const HEADER_SUBSTREAM: u64 = 1;
 const PAYLOAD_BYTES_MAX: u32 = 16 << 20;
 /// `DMU_BACKUP_FEATURE_RAW`, bit 24 of the feature flags.
 const FEATURE_RAW: u64 = 1 << 24;
+/// `DMU_BACKUP_FEATURE_RESUMING`, bit 20.
+const FEATURE_RESUMING: u64 = 1 << 20;
 /// `DMU_OST_ZFS` and `DMU_OST_ZVOL`.
 const OBJSET_ZFS: u32 = 2;
 const OBJSET_ZVOL: u32 = 3;
@@ -101,6 +103,12 @@ impl BeginRecord {
     #[must_use]
     pub fn is_raw(&self) -> bool {
         self.features & FEATURE_RAW != 0
+    }
+
+    /// True for the rest of a stream whose first part has arrived before.
+    #[must_use]
+    pub fn is_resuming(&self) -> bool {
+        self.features & FEATURE_RESUMING != 0
     }
 
     /// The record as it came.

@@ -46,6 +46,9 @@ impl Zfs for Absent {
     fn hold(&self, _: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
         self.say()
     }
+    fn rollback(&self, _: &SnapshotName) -> Result<(), ZfsError> {
+        self.say()
+    }
     fn send_size(&self, _: &SendRequest) -> Result<u64, ZfsError> {
         self.say()
     }

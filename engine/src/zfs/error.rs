@@ -46,6 +46,9 @@ pub enum ZfsErrorKind {
     Io,
     /// The libraries or the kernel module are missing.
     Unavailable,
+    /// The process that serves a user-space pool ended or hung. What was asked
+    /// may be done or not, but never half; the next call opens the pool again.
+    WorkerLost,
     /// Another errno.
     #[serde(untagged)]
     Other(i32),
@@ -72,6 +75,7 @@ impl fmt::Display for ZfsErrorKind {
             Self::Invalid => "invalid argument or stream",
             Self::Io => "input/output error",
             Self::Unavailable => "ZFS is not available",
+            Self::WorkerLost => "the process that serves the pool ended or hung",
             Self::Other(errno) => return write!(f, "errno {errno}"),
         })
     }
@@ -118,9 +122,10 @@ impl ZfsError {
     #[must_use]
     pub fn family(&self) -> Family {
         match self.kind {
-            ZfsErrorKind::Busy | ZfsErrorKind::Interrupted | ZfsErrorKind::StreamTruncated => {
-                Family::Transient
-            }
+            ZfsErrorKind::Busy
+            | ZfsErrorKind::Interrupted
+            | ZfsErrorKind::StreamTruncated
+            | ZfsErrorKind::WorkerLost => Family::Transient,
             ZfsErrorKind::Modified | ZfsErrorKind::NoSuchBase | ZfsErrorKind::IvsetMismatch => {
                 Family::BrokenChain
             }

@@ -12,9 +12,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libzfs::{Core, Depth, Handle};
 
 use super::{
-    Base, Bookmark, Dataset, DatasetKind, Encryption, Hold, ItemError, Landing, NewBookmark,
-    Property, PropertyRefusal, PropertyValue, ReceiveRequest, Scope, SendMode, SendRequest,
-    Snapshot, Zfs, ZfsError, ZfsErrorKind,
+    Base, BlockForm, Bookmark, Dataset, DatasetKind, Encryption, Hold, ItemError, Landing,
+    NewBookmark, OnCut, PartialContent, PartialReceive, Property, PropertyRefusal, PropertyValue,
+    ReceiveRequest, ResumePoint, Scope, SendMode, SendRequest, Snapshot, Zfs, ZfsError,
+    ZfsErrorKind,
 };
 use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
@@ -197,18 +198,38 @@ impl Zfs for Kernel {
         Ok(Box::new(KernelHold(guard)))
     }
 
+    fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {
+        let snapshot = to.to_string();
+        let request = libzfs::Rollback {
+            dataset: to.dataset.as_str(),
+            snapshot: &snapshot,
+        };
+        self.core
+            .rollback_to(&request)
+            .map_err(|error| translated(&error))
+    }
+
     fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError> {
         let names = SendNames::new(request);
         self.core
-            .send_space(&names.request(request.mode))
+            .send_space(&names.request(request))
             .map_err(|error| translated(&error))
     }
 
     fn send(&self, request: &SendRequest, into: OwnedFd) -> Result<(), ZfsError> {
         let names = SendNames::new(request);
-        self.core
-            .send(&names.request(request.mode), into.as_fd())
-            .map_err(|error| translated(&error))
+        let stream = names.request(request);
+        let sent = match request.resume {
+            None => self.core.send(&stream, into.as_fd()),
+            Some(point) => {
+                let point = libzfs::ResumePoint {
+                    object: point.object,
+                    offset_bytes: point.offset_bytes,
+                };
+                self.core.send_resume(&stream, point, into.as_fd())
+            }
+        };
+        sent.map_err(|error| translated(&error))
     }
 
     fn receive(
@@ -237,11 +258,12 @@ impl Zfs for Kernel {
             })
             .collect();
         let snapshot = request.snapshot.to_string();
+        let origin = request.origin.as_ref().map(ToString::to_string);
         let request = libzfs::ReceiveRequest {
             snapshot: &snapshot,
             begin: begin.bytes(),
-            origin: None,
-            resumable: false,
+            origin: origin.as_deref(),
+            resumable: request.on_cut == OnCut::Keep,
             raw: begin.is_raw(),
             received: &received,
             overrides: &overrides,
@@ -321,7 +343,9 @@ impl Kernel {
                 .origin
                 .and_then(|origin| SnapshotName::parse(&origin).ok()),
             encryption: encryption.transpose()?,
-            resume_token: found.receive_resume_token,
+            partial: found
+                .receive_resume_token
+                .map(|token| partial(handle, token)),
             properties,
             snapshots,
             bookmarks,
@@ -345,6 +369,33 @@ fn is_transferable(handle: &Handle, property: &libzfs::Property) -> bool {
         }
 }
 
+/// A token of the kernel, with what it says.
+fn partial(handle: &Handle, token: String) -> PartialReceive {
+    let content = handle
+        .decode_resume_token(&token)
+        .ok()
+        .filter(|content| !content.saved && !content.redacted)
+        .map(|content| PartialContent {
+            to_guid: Guid(content.to_guid),
+            from_guid: content.from_guid.map(Guid),
+            mode: match content.raw {
+                true => SendMode::Raw,
+                false => SendMode::Plain,
+            },
+            resume: ResumePoint {
+                object: content.object,
+                offset_bytes: content.offset_bytes,
+                form: BlockForm {
+                    embed_data: content.embed_data,
+                    large_block: content.large_block,
+                    compress: content.compress,
+                },
+            },
+            received_bytes: content.received_bytes,
+        });
+    PartialReceive { token, content }
+}
+
 struct KernelHold(#[expect(dead_code, reason = "dropping it releases the hold")] libzfs::HoldGuard);
 
 impl Hold for KernelHold {}
@@ -366,15 +417,16 @@ impl SendNames {
         }
     }
 
-    fn request(&self, mode: SendMode) -> libzfs::SendRequest<'_> {
+    fn request(&self, request: &SendRequest) -> libzfs::SendRequest<'_> {
+        let form = request.form();
         libzfs::SendRequest {
             snapshot: &self.snapshot,
             from: self.from.as_deref(),
             flags: libzfs::SendFlags {
-                embed_data: true,
-                large_block: true,
-                compress: true,
-                raw: mode == SendMode::Raw,
+                embed_data: form.embed_data,
+                large_block: form.large_block,
+                compress: form.compress,
+                raw: request.mode == SendMode::Raw,
                 saved: false,
             },
         }
@@ -419,6 +471,11 @@ fn translated(error: &libzfs::Error) -> ZfsError {
             cause => cause.to_string(),
         },
     }
+}
+
+/// What an errno of OpenZFS means, in a kernel or anywhere else.
+pub(super) fn kind_of_errno(errno: i32) -> ZfsErrorKind {
+    kind(libzfs::Errno(errno).kind())
 }
 
 fn kind(kind: libzfs::ErrorKind) -> ZfsErrorKind {

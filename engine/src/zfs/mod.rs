@@ -1,7 +1,8 @@
 //! What the engine asks of ZFS: the trait [`Zfs`] and the plain data it speaks.
 //!
-//! Backends carry it out: `kernel` through libzfs and libzfs_core. Only the
-//! helper calls a backend; planner and driver see the data types alone. All
+//! Backends carry it out: `kernel` through libzfs and libzfs_core, `userland`
+//! in files, without a kernel module; `Pools` has both, and `conformance` says
+//! what they have to have in common. Only the helper calls a backend; planner and driver see the data types alone. All
 //! calls block; whoever calls them is on a thread that may wait.
 //!
 //! Nothing here is forced. There is no way through this trait to receive over
@@ -16,13 +17,23 @@ use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, Snapsho
 use crate::stream::record::BeginRecord;
 
 mod absent;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod error;
 pub mod kernel;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod pools;
+mod transfer;
+pub mod userland;
 
 pub use absent::Absent;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
+pub use pools::Pools;
+pub use transfer::{
+    Base, BlockForm, Landing, OnCut, PartialContent, PartialReceive, PropertyRefusal,
+    ReceiveRequest, ResumePoint, SendMode, SendRequest,
+};
 
 /// One dataset, or it and everything below it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,8 +134,8 @@ pub struct Dataset {
     pub origin: Option<SnapshotName>,
     /// Set if the dataset is encrypted.
     pub encryption: Option<Encryption>,
-    /// Token of a receive that was cut and can be resumed.
-    pub resume_token: Option<String>,
+    /// What a receive that was cut left here, to be resumed.
+    pub partial: Option<PartialReceive>,
     /// Properties set here (not inherited, not read-only), by name.
     pub properties: Vec<Property>,
     /// Snapshots, oldest first (by createtxg).
@@ -147,73 +158,6 @@ impl Dataset {
             .iter()
             .find(|snapshot| snapshot.short == *short)
     }
-}
-
-/// What an incremental stream starts from, on the sending side.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Base {
-    /// A snapshot of the same dataset (or the origin of a clone).
-    Snapshot(SnapshotName),
-    /// A bookmark of the same dataset, by its short name.
-    Bookmark(ShortName),
-}
-
-/// How blocks are put into a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SendMode {
-    /// Blocks as they are compressed on disk, large blocks whole, tiny ones
-    /// embedded (`zfs send -Lec`). Always the same set: changing `-L` between
-    /// two streams of one chain has lost data in the past.
-    Plain,
-    /// Encrypted blocks as they are on disk (`zfs send -w`): the target needs
-    /// no key and cannot read them.
-    Raw,
-}
-
-/// One stream to produce.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SendRequest {
-    /// What is sent.
-    pub snapshot: SnapshotName,
-    /// Where the stream starts; `None` for a full stream.
-    pub base: Option<Base>,
-    /// Block form.
-    pub mode: SendMode,
-}
-
-/// What a new dataset gets besides the received properties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Landing {
-    /// The dataset is created by this receive: `canmount=noauto` for a file
-    /// system, so that it never mounts over something of the target machine.
-    Create,
-    /// The dataset exists and keeps its local properties.
-    Existing,
-}
-
-/// One stream to take in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReceiveRequest {
-    /// The snapshot that exists afterwards.
-    pub snapshot: SnapshotName,
-    /// Whether the dataset comes into being.
-    pub landing: Landing,
-    /// What kind of dataset arrives (local properties depend on it).
-    pub kind: DatasetKind,
-    /// Properties to store as received values.
-    pub properties: Vec<Property>,
-}
-
-/// A property that the receiving side did not take. The data was received.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PropertyRefusal {
-    /// Which property.
-    pub name: String,
-    /// Why.
-    pub kind: ZfsErrorKind,
 }
 
 /// Keeps snapshots from being destroyed. Dropping it releases them; the kernel
@@ -274,7 +218,7 @@ pub trait Zfs: Send + Sync {
     ///
     /// # Errors
     /// `Exists` if a name is taken, `NotFound` if a snapshot is missing,
-    /// `NotSupported` if the pool has no bookmarks.
+    /// `Invalid` if they are in two pools, `NotSupported` if the pool has no bookmarks.
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError>;
 
     /// Destroys bookmarks (`lzc_destroy_bookmarks`). Missing ones are no error.
@@ -284,11 +228,20 @@ pub trait Zfs: Send + Sync {
     fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError>;
 
     /// Holds the snapshots until the returned value is dropped or this process
-    /// ends, however it ends (`lzc_hold` with a cleanup fd).
+    /// ends, however it ends (`lzc_hold` with a cleanup fd). A hold belongs to
+    /// the snapshot, whatever it is called meanwhile.
     ///
     /// # Errors
-    /// `NotFound` if one is missing.
+    /// `NotFound` if one is missing; then none is held.
     fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError>;
+
+    /// Discards what was written to a dataset after `to`, its newest snapshot
+    /// (`lzc_rollback_to`).
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists` if it is not the newest one, `Busy`; nothing has
+    /// changed then.
+    fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError>;
 
     /// Estimated size of the stream in bytes (`lzc_send_space`).
     ///
@@ -297,22 +250,27 @@ pub trait Zfs: Send + Sync {
     fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError>;
 
     /// Writes the stream into `into`, the write end of a pipe, and returns when
-    /// all of it was taken (`lzc_send`). Closing the read end ends it.
+    /// all of it was taken (`lzc_send`, `lzc_send_resume`). Closing the read end
+    /// ends it.
     ///
     /// # Errors
-    /// `Interrupted` if the reader went away.
+    /// `Interrupted` if the reader went away, `NotFound`, `CrossDevice` for a
+    /// base that is no ancestor, `KeyUnavailable`.
     fn send(&self, request: &SendRequest, into: OwnedFd) -> Result<(), ZfsError>;
 
     /// Receives one stream: `begin` is its first record, already read, and
     /// `from` the read end of a pipe with the rest. Never forced, never
     /// mounted. On success the snapshot exists with the guid that `begin`
-    /// names; on failure, or if the process dies, nothing of it does
+    /// names. On failure, or if the process dies, it does not; what of its data
+    /// stays is for [`ReceiveRequest::on_cut`] to say
     /// (`lzc_receive_with_cmdprops`).
     ///
     /// # Errors
     /// `Modified` if the target changed since the base, `NoSuchBase`, `Exists`,
-    /// `Busy` (another receive or its left-over state), `StreamTruncated`,
-    /// `ChecksumMismatch`, `NoSpace`, `Quota`.
+    /// `NotFound` (no parent, or an increment for a missing dataset), `Busy`
+    /// (another receive or what one left), `StreamTruncated`,
+    /// `ChecksumMismatch`, `NoSpace`, `Quota`, `Invalid` (damaged, or the
+    /// target got a snapshot meanwhile).
     fn receive(
         &self,
         request: &ReceiveRequest,

@@ -5,8 +5,10 @@
 //! one, write a `fn(&Pair) -> Result<()>` in a module here and list it in that
 //! module's `CASES`.
 
+mod conformance;
 mod faults;
 mod harness;
+mod images;
 mod refusals;
 mod replicate;
 mod sync;
@@ -51,10 +53,12 @@ use cases;
 pub fn all() -> Vec<Case> {
     [
         harness::CASES,
+        conformance::CASES,
         replicate::CASES,
         refusals::CASES,
         faults::CASES,
         sync::CASES,
+        images::CASES,
     ]
     .concat()
 }

@@ -1,6 +1,8 @@
 use super::*;
 use crate::name::CreateTxg;
-use crate::zfs::{Base, Bookmark, Encryption, PropertyValue, Snapshot};
+use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
+
+mod resume;
 
 fn name(text: &str) -> DatasetName {
     DatasetName::parse(text).unwrap()
@@ -19,7 +21,7 @@ fn dataset(at: &str, snapshots: &[(&str, u64)]) -> Dataset {
         written_bytes: 0,
         origin: None,
         encryption: None,
-        resume_token: None,
+        partial: None,
         properties: Vec::new(),
         snapshots: snapshots
             .iter()
@@ -195,7 +197,10 @@ fn the_same_dataset_by_another_way_is_noticed() {
 #[test]
 fn a_partial_receive_of_someone_else_is_not_touched() {
     let mut target = dataset("backup/b", &[]);
-    target.resume_token = Some("1-abc".into());
+    target.partial = Some(PartialReceive {
+        token: "1-abc".into(),
+        content: None,
+    });
     let plan = plan(&[dataset("tank/a", &[("x", 1)])], &[target], "x");
     assert!(matches!(
         only_conflict(&plan),

@@ -15,7 +15,7 @@ use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
 use crate::transport::local;
 use crate::zfs::model::{Faults, Model};
-use crate::zfs::{DatasetKind, Landing, ReceiveRequest, Scope, SendMode, Zfs};
+use crate::zfs::{DatasetKind, Landing, OnCut, ReceiveRequest, Scope, SendMode, Zfs};
 
 /// The other side sends these bytes and then what `end` says.
 async fn greet_something(bytes: &'static [u8], end: End) -> PeerError {
@@ -88,6 +88,8 @@ impl ByHand {
                 landing: Landing::Create,
                 kind: DatasetKind::Filesystem,
                 properties: Vec::new(),
+                origin: None,
+                on_cut: OnCut::Discard,
             },
             transfer: 7,
             to_guid,
@@ -104,6 +106,7 @@ fn recorded(source: &Model) -> (Vec<u8>, Guid) {
         snapshot: SnapshotName::parse("tank/a@x").unwrap(),
         base: None,
         mode: SendMode::Plain,
+        resume: None,
     };
     let (mut reader, writer) = std::io::pipe().unwrap();
     let sender = source.clone();

@@ -19,6 +19,7 @@
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | mark | the same, #mark=S1 | sent=S0 | the same |
 //! | transfer of a part of the tree | sent=S0 tosend=S1 | tosend=S1 in some | completes S1, commits, then sends S1→S2 |
+//! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |
 //! | target: first rename | sent=S0 tosend=S1 | aside=S0 tosend=S1 | completes the target's rotation, as above |
 //! | target: second rename | sent=S0 tosend=S1 | aside=S0 sent=S1 | destroys aside, as above |
@@ -26,8 +27,10 @@
 //! | source: first rename | aside=S0 tosend=S1 | sent=S1 | completes the source's rotation, sends S1→S2 |
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
+//! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
+mod conversations;
 mod error;
 mod marks;
 mod report;

@@ -10,7 +10,7 @@ use super::side::Side;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_tree};
+use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_leftovers, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
@@ -61,8 +61,9 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// True if the target has a snapshot that the source still calls `tosend`:
-    /// an earlier run was cut, and its data is worth completing.
+    /// True if the target has a snapshot that the source still calls `tosend`,
+    /// or a part of one: an earlier run was cut, and its data is worth
+    /// completing.
     pub(super) async fn is_unfinished(
         &self,
         source_tree: &[Dataset],
@@ -79,9 +80,11 @@ impl<'a> Round<'a> {
         }
         let tree = self.side(&target.dst).tree(peer).await?;
         Ok(tree.iter().any(|dataset| {
+            let partial = dataset.partial.as_ref();
+            let arriving = partial.and_then(|partial| Some(partial.content.as_ref()?.to_guid));
             unsent
                 .iter()
-                .any(|guid| dataset.snapshot_by_guid(*guid).is_some())
+                .any(|guid| dataset.snapshot_by_guid(*guid).is_some() || arriving == Some(*guid))
         }))
     }
 
@@ -99,6 +102,9 @@ impl<'a> Round<'a> {
         let begun = Instant::now();
         let side = self.side(&target.dst);
         let target_tree = side.recovered(peer).await?;
+        let target_tree = self
+            .complete_late(source, source_tree, peer, target_tree, target)
+            .await?;
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
@@ -142,18 +148,60 @@ impl<'a> Round<'a> {
         target_tree: &[Dataset],
         target: &Target,
     ) -> Result<TreePlan, TargetError> {
-        let mut plan = plan_tree(&TreeRequest {
-            source: source_tree,
-            target: target_tree,
-            target_root: &target.dst,
-            short: &self.resource.names.tosend,
-            mode: SendMode::Plain,
-        })?;
+        let mut plan = plan_tree(&self.request(source_tree, target_tree, target))?;
         if plan.conflicts.is_empty() {
             return Ok(plan);
         }
         let conflicts = std::mem::take(&mut plan.conflicts);
         Err(ReplicateError::Conflicts { conflicts }.into())
+    }
+
+    fn request<'r>(
+        &'r self,
+        source: &'r [Dataset],
+        target_tree: &'r [Dataset],
+        target: &'r Target,
+    ) -> TreeRequest<'r> {
+        TreeRequest {
+            source,
+            target: target_tree,
+            target_root: &target.dst,
+            short: &self.resource.names.tosend,
+            mode: SendMode::Plain,
+        }
+    }
+
+    /// Completes the parts of streams that an earlier run left when it was cut,
+    /// of snapshots that the source calls something else by now, since it
+    /// rotated for other targets. They arrive as `tosend`, to be committed as
+    /// what came late.
+    async fn complete_late(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target_tree: Vec<Dataset>,
+        target: &Target,
+    ) -> Result<Vec<Dataset>, TargetError> {
+        let tosend = &self.resource.names.tosend;
+        let request = self.request(source_tree, &target_tree, target);
+        let leftovers = TreePlan {
+            datasets: plan_leftovers(&request, Some(tosend))?,
+            ..TreePlan::default()
+        };
+        if leftovers.datasets.is_empty() {
+            return Ok(target_tree);
+        }
+        let mut transfers = Transfers {
+            source,
+            target: peer,
+            compression: self.compression,
+            observer: self.observer,
+            estimates: Vec::new(),
+        };
+        transfers.estimate(source_tree, &leftovers).await?;
+        transfers.run(&leftovers, &target.dst, false).await?;
+        Ok(self.side(&target.dst).tree(transfers.target).await?)
     }
 
     /// Commits what an earlier run had brought when it was cut, and what the

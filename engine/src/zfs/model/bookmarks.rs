@@ -11,7 +11,9 @@ impl Machine {
     /// Makes all of them or none. The list travels as an nvlist whose keys are
     /// the bookmarks: of two requests for one name the last counts.
     pub(super) fn make_bookmarks(&mut self, marks: &[NewBookmark]) -> Result<(), Refusal> {
-        one_pool(marks.iter().map(|mark| &mark.of.dataset))?;
+        one_pool(marks.iter().map(|mark| &mark.of.dataset))
+            // Unlike its siblings this ioctl finds that malformed.
+            .map_err(|_| ZfsErrorKind::Invalid)?;
         let unique: BTreeMap<_, _> = marks
             .iter()
             .map(|mark| ((&mark.of.dataset, &mark.short), mark))

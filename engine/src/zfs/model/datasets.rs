@@ -53,7 +53,10 @@ impl Machine {
                     key_loaded: self.keys_loaded.contains(&root),
                 })
             }),
-            resume_token: None,
+            partial: node
+                .partial
+                .as_ref()
+                .map(|partial| partial.arrived.describe()),
             properties: node.settings.list(),
             snapshots: node
                 .snapshots
@@ -161,6 +164,7 @@ impl Machine {
             settings: Settings::default(),
             snapshots: Vec::new(),
             bookmarks: Vec::new(),
+            partial: None,
         };
         self.datasets.insert(name.clone(), node);
         Ok(id)

@@ -302,8 +302,24 @@ impl<'a> Hands<'a> {
             let node = machine.dataset_mut(&name.dataset)?;
             node.snapshots.retain(|s| s.createtxg <= target.createtxg);
             node.bookmarks.retain(|b| b.createtxg <= target.createtxg);
-            node.head = target.content;
-            machine.next_txg(name.dataset.pool())?;
+            Ok(machine.rollback(&name)?)
+        })
+    }
+
+    /// Gives up what a cut receive left (`zfs receive -A`): a dataset that was
+    /// to come into being goes with it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is nothing left to give up.
+    pub fn abort_receive(self, name: &str) -> Result<(), ZfsError> {
+        let name = dataset(name);
+        self.act("give up the receive into", name.as_str(), |machine| {
+            let node = machine.dataset_mut(&name)?;
+            let partial = node.partial.take().ok_or(ZfsErrorKind::NotFound)?;
+            if partial.branch.is_none() {
+                machine.datasets.remove(&name);
+            }
+            machine.next_txg(name.pool())?;
             Ok(())
         })
     }
@@ -340,6 +356,7 @@ impl<'a> Hands<'a> {
         self.act("destroy", name, |machine| {
             machine.dataset(&root)?;
             for (_, node) in machine.within(&root) {
+                // What a cut receive left goes with its dataset.
                 if machine.is_receiving(node.id) {
                     return Err(ZfsErrorKind::Busy.into());
                 }

@@ -10,7 +10,7 @@ use super::bookmarks::bookmark_name;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::zfs::ZfsErrorKind;
 use crate::zfs::{
-    Base, DatasetKind, Landing, NewBookmark, ReceiveRequest, Scope, SendMode, SendRequest,
+    Base, DatasetKind, Landing, NewBookmark, OnCut, ReceiveRequest, Scope, SendMode, SendRequest,
 };
 
 /// Whether an operation leaves a trace.
@@ -131,6 +131,10 @@ impl Call {
         Self::act("release", list(names), command)
     }
 
+    pub(super) fn rollback(to: &SnapshotName) -> Self {
+        Self::act("roll back to", to, format!("zfs rollback {to}"))
+    }
+
     pub(super) fn send_size(request: &SendRequest) -> Self {
         let command = send_command(request, " -nP");
         Self::look("estimate the size of", &request.snapshot, command)
@@ -145,10 +149,14 @@ impl Call {
             (Landing::Create, DatasetKind::Filesystem) => " -o canmount=noauto",
             _ => "",
         };
+        let keep = match request.on_cut {
+            OnCut::Discard => "",
+            OnCut::Keep => " -s",
+        };
         Self::act(
             "receive",
             &request.snapshot,
-            format!("zfs receive -u{landing} {}", request.snapshot),
+            format!("zfs receive -u{keep}{landing} {}", request.snapshot),
         )
     }
 }
@@ -158,10 +166,14 @@ fn send_command(request: &SendRequest, flags: &str) -> String {
         SendMode::Plain => "-Lec",
         SendMode::Raw => "-w",
     };
+    let resumed = match request.resume {
+        None => "",
+        Some(_) => " -t",
+    };
     let base = match &request.base {
         None => String::new(),
         Some(Base::Snapshot(name)) => format!(" -i {name}"),
         Some(Base::Bookmark(short)) => format!(" -i #{short}"),
     };
-    format!("zfs send{flags} {mode}{base} {}", request.snapshot)
+    format!("zfs send{flags}{resumed} {mode}{base} {}", request.snapshot)
 }

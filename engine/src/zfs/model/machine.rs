@@ -11,6 +11,7 @@ use super::content::{Content, Space};
 use super::log::Logged;
 use super::properties::Settings;
 use super::random::Random;
+use super::receive::{Arrival, Arrived};
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{DatasetKind, ItemError, ZfsErrorKind};
 
@@ -95,6 +96,8 @@ pub(super) struct DatasetNode {
     pub(super) snapshots: Vec<SnapshotNode>,
     /// Oldest first.
     pub(super) bookmarks: Vec<BookmarkNode>,
+    /// What a receive into it left that was cut.
+    pub(super) partial: Option<Partial>,
 }
 
 impl DatasetNode {
@@ -112,11 +115,27 @@ impl DatasetNode {
 pub(super) enum Transfer {
     /// This snapshot is read.
     Sending(ObjectId),
-    /// This dataset comes into being; until the end it is visible and empty.
-    Creating(ObjectId),
-    /// This dataset gets a further snapshot, built beside it on `branch`, its
-    /// newest one.
-    Extending { dataset: ObjectId, branch: ObjectId },
+    /// A dataset gets a snapshot.
+    Receiving(Receiving),
+}
+
+/// A receive under way.
+#[derive(Debug, Clone)]
+pub(super) struct Receiving {
+    pub(super) dataset: ObjectId,
+    /// The newest snapshot of the dataset, on which the further one is built
+    /// beside it. `None` if the dataset comes into being; until the end it is
+    /// visible and empty.
+    pub(super) branch: Option<ObjectId>,
+    /// What has arrived, if that is to stay when the stream is cut.
+    pub(super) kept: Option<Arrival>,
+}
+
+/// What a cut receive left, and what it is built on, as in [`Receiving`].
+#[derive(Debug)]
+pub(super) struct Partial {
+    pub(super) arrived: Arrived,
+    pub(super) branch: Option<ObjectId>,
 }
 
 #[derive(Debug)]
@@ -232,34 +251,69 @@ impl Machine {
             .any(|t| matches!(t, Transfer::Sending(id) if *id == snapshot))
     }
 
+    fn receiving(&self) -> impl Iterator<Item = &Receiving> {
+        self.running().filter_map(|transfer| match transfer {
+            Transfer::Sending(_) => None,
+            Transfer::Receiving(receiving) => Some(receiving),
+        })
+    }
+
+    fn partials(&self) -> impl Iterator<Item = (ObjectId, &Partial)> {
+        let nodes = self.datasets.values();
+        nodes.filter_map(|node| Some((node.id, node.partial.as_ref()?)))
+    }
+
+    /// The receive into it that is under way.
+    pub(super) fn receiving_into(&self, dataset: ObjectId) -> Option<&Receiving> {
+        self.receiving().find(|r| r.dataset == dataset)
+    }
+
     /// A receive into it is under way.
     pub(super) fn is_receiving(&self, dataset: ObjectId) -> bool {
-        self.running().any(|t| match t {
-            Transfer::Sending(_) => false,
-            Transfer::Creating(id) | Transfer::Extending { dataset: id, .. } => *id == dataset,
-        })
+        self.receiving_into(dataset).is_some()
     }
 
     /// It comes into being by a receive that has not ended.
     pub(super) fn is_incomplete(&self, dataset: ObjectId) -> bool {
-        self.running()
-            .any(|t| matches!(t, Transfer::Creating(id) if *id == dataset))
+        let mut running = self.receiving();
+        let mut partials = self.partials();
+        running.any(|r| r.dataset == dataset && r.branch.is_none())
+            || partials.any(|(id, p)| id == dataset && p.branch.is_none())
     }
 
     /// A clone depends on it, be it the hidden one of a receive.
     pub(super) fn has_clone(&self, snapshot: ObjectId) -> bool {
         self.datasets.values().any(|d| d.origin == Some(snapshot))
-            || self
-                .running()
-                .any(|t| matches!(t, Transfer::Extending { branch, .. } if *branch == snapshot))
+            || self.receiving().any(|r| r.branch == Some(snapshot))
+            || self.partials().any(|(_, p)| p.branch == Some(snapshot))
+    }
+
+    /// A receive ends without its snapshot.
+    pub(super) fn give_up(&mut self, receiving: Receiving) {
+        let left = receiving.kept.map(|arrival| arrival.copy());
+        // ZFS keeps nothing if nothing was written yet.
+        let left = left.filter(|arrived| !arrived.changes.is_empty());
+        let branch = receiving.branch;
+        match left {
+            Some(arrived) => {
+                let mut nodes = self.datasets.values_mut();
+                if let Some(node) = nodes.find(|node| node.id == receiving.dataset) {
+                    node.partial = Some(Partial { arrived, branch });
+                }
+            }
+            None if branch.is_none() => {
+                self.datasets.retain(|_, node| node.id != receiving.dataset);
+            }
+            None => {}
+        }
     }
 
     /// The process dies: what only lived with it goes, now and completely.
     pub(super) fn crash(&mut self) {
         self.crashed = true;
         for (transfer, _wake) in std::mem::take(&mut self.transfers).into_values() {
-            if let Transfer::Creating(id) = transfer {
-                self.datasets.retain(|_, node| node.id != id);
+            if let Transfer::Receiving(receiving) = transfer {
+                self.give_up(receiving);
             }
         }
         let tags = std::mem::take(&mut self.temporary_tags);

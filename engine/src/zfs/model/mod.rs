@@ -3,8 +3,8 @@
 //! A facility of development (feature `model`), not of the product. It is
 //! narrow on purpose: names, guids, transaction groups, blocks and errors as
 //! planning, commit order and recovery meet them, after the observed behaviour
-//! of OpenZFS 2.3. It knows no mounts, no resumable receives, no quotas and no
-//! send stream but its own; whether ZFS itself takes our calls is tested with
+//! of OpenZFS 2.3. It knows no mounts, no quotas and no send stream but
+//! its own; whether ZFS itself takes our calls is tested with
 //! real ZFS, beside this.
 //!
 //! One `Model` is one machine with one process of ours on it:
@@ -55,7 +55,7 @@ pub use random::Random;
 pub use record::BLOCK_BYTES_MAX;
 
 use log::Call;
-use machine::{Machine, Refusal};
+use machine::{Machine, Refusal, Transfer};
 use pipe::{Inlet, Outlet};
 
 #[derive(Debug)]
@@ -331,6 +331,10 @@ impl Zfs for Model {
         Ok(Box::new(TemporaryHold { model, tag }))
     }
 
+    fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {
+        self.call(Call::rollback(to), |machine| Ok(machine.rollback(to)?))
+    }
+
     fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError> {
         self.call(Call::send_size(request), |machine| {
             Ok(machine.outgoing(request)?.size_bytes())
@@ -342,7 +346,7 @@ impl Zfs for Model {
             Call::send(request),
             |machine| {
                 let outgoing = machine.outgoing(request)?;
-                Ok((machine::Transfer::Sending(outgoing.snapshot), outgoing))
+                Ok((Transfer::Sending(outgoing.snapshot), outgoing))
             },
             |outgoing, wake, midway| outgoing.write(&mut Outlet::new(into, wake)?, midway),
             |_, ()| Ok(()),
@@ -359,13 +363,13 @@ impl Zfs for Model {
             Call::receive(request),
             |machine| {
                 let incoming = machine.begin_receive(request, begin)?;
-                Ok((incoming.transfer(), incoming))
+                Ok((Transfer::Receiving(incoming.receiving()), incoming))
             },
             |incoming, wake, midway| {
-                let arrived = incoming.read(begin, Inlet::new(from, wake)?, midway)?;
-                Ok((incoming, arrived))
+                incoming.read(begin, Inlet::new(from, wake)?, midway)?;
+                Ok(incoming)
             },
-            |machine, (incoming, arrived)| machine.end_receive(&incoming, arrived, request, begin),
+            |machine, incoming| machine.end_receive(&incoming, request, begin),
         )
     }
 }

@@ -31,14 +31,19 @@ const TYPE_WRITE: u32 = 1;
 const TYPE_FREE: u32 = 2;
 const TYPE_END: u32 = 3;
 const TYPE_KEY: u32 = 4;
+const TYPE_RESUME: u32 = 5;
 /// Payload of a key record, bytes: two ivset guids.
 const KEY_BYTES: usize = 16;
+/// Payload of a resume record, bytes: the block that comes next.
+const RESUME_BYTES: usize = 8;
 
 /// Bits of `DMU_BACKUP_FEATURE_*`.
 pub(super) mod feature {
     const EMBED_DATA: u64 = 1 << 16;
     const LZ4: u64 = 1 << 17;
     const LARGE_BLOCKS: u64 = 1 << 19;
+    /// The rest of a stream that was cut.
+    pub(crate) const RESUMING: u64 = 1 << 20;
     const COMPRESSED: u64 = 1 << 22;
     const RAW: u64 = 1 << 24;
     /// What `zfs send -Lec` sets.
@@ -109,6 +114,10 @@ pub(super) struct Key {
 pub(super) enum Record {
     /// First in a raw stream.
     Key(Key),
+    /// First in the rest of a stream, after the key: which block comes next.
+    Resume {
+        block: u64,
+    },
     Write {
         block: u64,
         bytes: Vec<u8>,
@@ -161,6 +170,10 @@ impl<'a> Writer<'a> {
         payload[..8].copy_from_slice(&key.from_ivset.to_le_bytes());
         payload[8..].copy_from_slice(&key.to_ivset.to_le_bytes());
         self.record(TYPE_KEY, 0, &payload)
+    }
+
+    pub(super) fn resume(&mut self, block: u64) -> Result<(), ZfsErrorKind> {
+        self.record(TYPE_RESUME, 0, &block.to_le_bytes())
     }
 
     pub(super) fn write(&mut self, block: u64, bytes: &[u8]) -> Result<(), ZfsErrorKind> {
@@ -224,6 +237,9 @@ impl Reader {
                 from_ivset: u64::from_le_bytes(field(&payload, 0)),
                 to_ivset: u64::from_le_bytes(field(&payload, 8)),
             })),
+            (TYPE_RESUME, RESUME_BYTES) => Ok(Record::Resume {
+                block: u64::from_le_bytes(field(&payload, 0)),
+            }),
             (TYPE_WRITE, _) => Ok(Record::Write {
                 block,
                 bytes: payload,

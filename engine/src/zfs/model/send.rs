@@ -26,6 +26,8 @@ pub(super) struct Outgoing {
     pub(super) snapshot: ObjectId,
     begin: [u8; RECORD_BYTES],
     key: Option<Key>,
+    /// Where the stream goes on, if it was cut: blocks from this one.
+    resume: Option<u64>,
     changes: Vec<(u64, Option<Arc<Extent>>)>,
 }
 
@@ -62,6 +64,7 @@ impl Machine {
             from_ivset: start.as_ref().and_then(|s| s.ivset).unwrap_or(0),
             to_ivset,
         });
+        let resume = request.resume.map(|point| point.object);
         let begin = Begin {
             snapshot: &request.snapshot,
             to_guid: snapshot.guid,
@@ -71,6 +74,9 @@ impl Machine {
             features: match key {
                 Some(_) => feature::RAW_STREAM,
                 None => feature::PLAIN_STREAM,
+            } | match resume {
+                Some(_) => feature::RESUMING,
+                None => 0,
             },
             creation_seconds: snapshot.creation_seconds,
         };
@@ -79,11 +85,13 @@ impl Machine {
             .born_after(base_txg.unwrap_or(CreateTxg(0)))
             // A full stream has nothing to free.
             .filter(|(_, block)| base_txg.is_some() || block.data.is_some())
+            .filter(|(number, _)| resume.is_none_or(|next| *number >= next))
             .map(|(number, block)| (number, block.data.clone()));
         Ok(Outgoing {
             snapshot: snapshot.id,
             begin: begin.encode(),
             key,
+            resume,
             changes: changes.collect(),
         })
     }
@@ -129,7 +137,8 @@ impl Outgoing {
             Some(extent) => extent.bytes().len(),
             None => 0,
         });
-        let key_bytes = self.key.map_or(0, |_| HEADER_BYTES + 16);
+        let key_bytes =
+            self.key.map_or(0, |_| HEADER_BYTES + 16) + self.resume.map_or(0, |_| HEADER_BYTES + 8);
         let headers_bytes = HEADER_BYTES * (self.changes.len() + 1);
         (RECORD_BYTES + key_bytes + headers_bytes + payload.sum::<usize>()) as u64
     }
@@ -139,6 +148,9 @@ impl Outgoing {
         let mut writer = Writer::begin(outlet, &self.begin)?;
         if let Some(key) = self.key {
             writer.key(key)?;
+        }
+        if let Some(block) = self.resume {
+            writer.resume(block)?;
         }
         let half = self.changes.len() / 2;
         for (index, (number, data)) in self.changes.into_iter().enumerate() {

@@ -116,6 +116,18 @@ impl Machine {
         Ok(())
     }
 
+    /// Discards what was written after `to`, which has to be the newest.
+    pub(super) fn rollback(&mut self, to: &SnapshotName) -> Result<(), ZfsErrorKind> {
+        let target = self.snapshot(to)?.clone();
+        let node = self.dataset_mut(&to.dataset)?;
+        if node.snapshots.last().map(|newest| newest.id) != Some(target.id) {
+            return Err(ZfsErrorKind::Exists);
+        }
+        node.head = target.content;
+        self.next_txg(to.dataset.pool())?;
+        Ok(())
+    }
+
     pub(super) fn rename_snapshot(
         &mut self,
         from: &SnapshotName,

@@ -48,8 +48,8 @@ impl Model {
             }
             (Some((transfer, _)), outcome) => {
                 let result = outcome.and_then(|moved| finish(&mut machine, moved));
-                if let (Err(_), Transfer::Creating(id)) = (&result, transfer) {
-                    machine.datasets.retain(|_, node| node.id != id);
+                if let (Err(_), Transfer::Receiving(receiving)) = (&result, transfer) {
+                    machine.give_up(receiving);
                 }
                 result
             }

@@ -169,10 +169,13 @@ fn a_sender_that_dies_midway_leaves_a_truncated_stream() {
 #[test]
 fn a_receiver_that_dies_midway_interrupts_the_sender() {
     let (source, target) = pair();
-    source
-        .by_hand()
-        .write("tank/a", 1, &[1; LARGE_BYTES])
-        .unwrap();
+    // Two, since a record is stored when the next one has come.
+    for block in [1, 2] {
+        source
+            .by_hand()
+            .write("tank/a", block, &[1; LARGE_BYTES])
+            .unwrap();
+    }
     source.by_hand().snapshot("tank/a@s").unwrap();
     target.faults().fail_at(1, Fault::CrashMidway);
     let (mut reader, writer) = io::pipe().unwrap();

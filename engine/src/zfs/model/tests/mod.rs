@@ -5,10 +5,12 @@ use std::thread;
 
 use super::*;
 use crate::stream::record::RECORD_BYTES;
-use crate::zfs::{Base, DatasetKind, Landing, SendMode};
+use crate::zfs::{Base, DatasetKind, Landing, OnCut, SendMode};
 
+mod conformance;
 mod faults;
 mod history;
+mod partial;
 mod receive;
 mod send;
 mod snapshots;
@@ -69,6 +71,7 @@ fn full(name: &str) -> SendRequest {
         snapshot: snapshot(name),
         base: None,
         mode: SendMode::Plain,
+        resume: None,
     }
 }
 
@@ -92,6 +95,8 @@ fn new(name: &str) -> ReceiveRequest {
         landing: Landing::Create,
         kind: DatasetKind::Filesystem,
         properties: Vec::new(),
+        origin: None,
+        on_cut: OnCut::Discard,
     }
 }
 

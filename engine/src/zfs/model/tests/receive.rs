@@ -219,7 +219,7 @@ fn a_stream_that_does_not_fit_leaves_the_room_it_found() {
 }
 
 #[test]
-fn a_second_receive_into_the_same_dataset_is_busy() {
+fn a_second_receive_into_the_same_dataset_is_refused() {
     let (source, target) = pair();
     large(&source);
     let hands = target.by_hand();
@@ -228,7 +228,7 @@ fn a_second_receive_into_the_same_dataset_is_busy() {
         // It is visible and empty meanwhile.
         assert_eq!(hands.list(), ["safe", "safe/a"]);
         let second = feed(&target, &new("safe/a@x"), &bytes);
-        assert_eq!(second, Err(ZfsErrorKind::Busy));
+        assert_eq!(second, Err(ZfsErrorKind::Exists));
         let below = feed(&target, &new("safe/a/b@x"), &bytes);
         assert_eq!(below, Err(ZfsErrorKind::Busy));
         let taken = target.snapshot(&snapshots(&["safe/a@own"]));
