@@ -22,7 +22,8 @@ pub struct Lab {
     images: Vec<String>,
 }
 
-/// A lab, or `None` where user-space ZFS cannot run, which is said.
+/// A lab, or `None` where user-space ZFS cannot run, which is said. With
+/// `ZFERRY_TEST_LIBZPOOL` set it has to run.
 pub fn lab() -> Option<Lab> {
     lab_of(ROOMY)
 }
@@ -39,6 +40,8 @@ pub fn lab_of(size: &str) -> Option<Lab> {
 /// The same without images.
 pub fn bare() -> Option<Lab> {
     if let Err(why) = worker() {
+        let required = std::env::var_os("ZFERRY_TEST_LIBZPOOL").is_some();
+        assert!(!required, "user-space ZFS is required here: {why}");
         skipped(&format!("no user-space ZFS here: {why}"));
         return None;
     }
