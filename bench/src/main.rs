@@ -1,0 +1,40 @@
+//! How fast zferry is, in ratios: methods take turns within a round, and ratios
+//! are taken within a round before their median is. A single figure says more
+//! about the machine and its hour than about the program.
+#![expect(clippy::print_stdout, reason = "the report is the result")]
+
+mod images;
+mod sample;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// Measures, and prints medians with least and most.
+#[derive(Debug, Parser)]
+enum Args {
+    /// The whole engine between two pools in files, beside their bare send into
+    /// receive
+    Images {
+        /// Data of the volume that is replicated, MiB
+        #[arg(long, default_value_t = 512)]
+        mib: u64,
+        /// How often each method is measured
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+        /// The worker [default: beside this program]
+        #[arg(long, value_name = "FILE")]
+        worker: Option<PathBuf>,
+    },
+}
+
+fn main() -> Result<()> {
+    match Args::parse() {
+        Args::Images {
+            mib,
+            rounds,
+            worker,
+        } => images::run(mib, rounds, worker),
+    }
+}
