@@ -4,10 +4,13 @@
 //! what a command gets is well-formed; clap ends with code 2 otherwise. What
 //! options mean together is checked by the commands.
 
+pub mod image;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
+use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, ServiceName};
@@ -59,6 +62,9 @@ pub struct Global {
     /// Name of this machine, as configuration files spell it [default: the host name]
     #[arg(long, global = true, value_name = "NAME")]
     pub node: Option<NodeName>,
+    /// A pool of this machine that is in a file (repeatable); see `zferry image`
+    #[arg(long, global = true, value_name = "POOL=FILE")]
+    pub image: Vec<Image>,
     /// Write JSON Lines: events, and as the last line the result or error
     #[arg(long, global = true)]
     pub json: bool,
@@ -76,6 +82,8 @@ pub enum Command {
     Replicate(Replicate),
     Sync(Sync),
     Status(Status),
+    #[command(name = "image")]
+    Images(image::Images),
     Helper(Helper),
 }
 
@@ -196,6 +204,9 @@ pub struct Transfer {
     /// What to start on the other machine [default: zferry helper]
     #[arg(long, value_name = "COMMAND")]
     pub remote_command: Option<String>,
+    /// A pool of the other machine that is in a file there (repeatable)
+    #[arg(long, value_name = "POOL=FILE", value_parser = remote_image)]
+    pub remote_image: Vec<Image>,
     /// How long to wait for a connection, and then for the helper's greeting
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub connect_timeout: Duration,
@@ -227,6 +238,18 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// What is relative here need not be so there.
+fn remote_image(text: &str) -> Result<Image, String> {
+    let image: Image = text
+        .parse()
+        .map_err(|error: engine::image::ImageError| error.to_string())?;
+    if image.file().is_absolute() {
+        Ok(image)
+    } else {
+        Err("a path of another machine begins with `/`".to_owned())
+    }
+}
+
 fn short_name(text: &str) -> Result<ShortName, engine::name::NameError> {
     ShortName::parse(text.strip_prefix('@').unwrap_or(text))
 }
@@ -247,6 +270,14 @@ mod tests {
         assert_eq!(short_name("@daily"), short_name("daily"));
         for text in ["", "@", "@@x", "tank/a@x"] {
             assert!(short_name(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_of_another_machine_has_an_absolute_path() {
+        assert!(remote_image("tank=/i/tank.img").is_ok());
+        for text in ["tank=tank.img", "tank=./x", "tank"] {
+            assert!(remote_image(text).is_err(), "{text}");
         }
     }
 

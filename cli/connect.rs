@@ -12,6 +12,7 @@ use std::time::Duration;
 use engine::error::{Family, RetryClass};
 use engine::event::{Event, Observer};
 use engine::helper::{self, Authorization, StateKeeper};
+use engine::image::Image;
 use engine::peer::wire::WireError;
 use engine::peer::{Peer, PeerCause, PeerError};
 use engine::protocol::hello::About;
@@ -19,16 +20,13 @@ use engine::sync::config::{Connection, Target};
 use engine::sync::run::{ConnectFault, Connector, Reaching};
 use engine::transport::ssh::{self, ConnectError, Identity, SSH_PORT, SshEndpoint, SshOptions};
 use engine::transport::{LinkError, local};
-use engine::zfs::ZfsError;
-use engine::zfs::kernel::Kernel;
 
 use crate::args::Transfer;
 use crate::endpoint::Host;
 use crate::environment;
 use crate::failure::Failure;
-
-/// What is started on another machine unless somebody says otherwise.
-const REMOTE_COMMAND: &str = "zferry helper";
+use crate::remote_command;
+use crate::zfs::{Machine, NoZfs};
 
 /// The keys that OpenSSH tries too, in `~/.ssh`; best first.
 const CUSTOMARY_KEYS: [&str; 3] = ["id_ed25519", "id_ecdsa", "id_rsa"];
@@ -42,6 +40,8 @@ pub struct Connect<'a> {
     pub about: About,
     /// What the command line says about connections.
     pub transfer: Transfer,
+    /// ZFS of this machine.
+    pub zfs: Machine,
     /// Where the helper of this machine keeps states, if it is asked to.
     pub states: Option<Arc<dyn StateKeeper>>,
     /// Is told who answered.
@@ -55,14 +55,16 @@ struct Route {
     endpoint: SshEndpoint,
     options: SshOptions,
     command: String,
+    /// What the helper there has to serve besides its kernel's pools.
+    images: Vec<Image>,
 }
 
 /// Why there is no conversation.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectTrouble {
     /// ZFS of this machine cannot be used.
-    #[error("this machine: {0}")]
-    NoZfs(ZfsError),
+    #[error(transparent)]
+    NoZfs(NoZfs),
     /// Nobody says who logs in.
     #[error("the account on {host} is not known: neither LOGNAME nor USER is set")]
     NoUser { host: String },
@@ -76,6 +78,13 @@ pub enum ConnectTrouble {
         /// What should have been started.
         command: String,
     },
+    /// The helper that answers was not started for our images.
+    #[error(
+        "the helper on {peer} does not serve the image of pool {}; \
+         it was started by another command than the one asked for",
+        image.pool()
+    )]
+    ImageNotServed { peer: String, image: Image },
 }
 
 impl ConnectTrouble {
@@ -90,13 +99,19 @@ impl ConnectTrouble {
             Self::NoUser { .. } => Family::Usage,
             Self::Ssh(error) => ssh_family(error),
             Self::Greeting { error, .. } => error.family(),
+            Self::ImageNotServed { .. } => Family::Refused,
         }
     }
 
     /// What to do next.
     pub fn remedies(&self) -> Vec<String> {
         match self {
-            Self::NoZfs(_) => Vec::new(),
+            Self::ImageNotServed { peer, image } => vec![format!(
+                "if the key is bound to a command in authorized_keys on {peer}, let its owner add \
+                 --image {image} there; otherwise see that --remote-command ends where arguments \
+                 may follow"
+            )],
+            Self::NoZfs(error) => error.remedies(),
             Self::NoUser { host } => vec![format!("write USER@{host}")],
             Self::Ssh(error) => match &**error {
                 ConnectError::UnknownHostKey(key) => vec![
@@ -141,8 +156,8 @@ impl ConnectTrouble {
 impl From<ConnectTrouble> for Failure {
     fn from(trouble: ConnectTrouble) -> Self {
         let source: &dyn std::error::Error = match &trouble {
-            ConnectTrouble::NoZfs(error) => error,
-            ConnectTrouble::NoUser { .. } => &trouble,
+            ConnectTrouble::NoZfs(error) => &*error.error,
+            ConnectTrouble::NoUser { .. } | ConnectTrouble::ImageNotServed { .. } => &trouble,
             ConnectTrouble::Ssh(error) => &**error,
             ConnectTrouble::Greeting { error, .. } => error,
         };
@@ -212,10 +227,7 @@ impl Connect<'_> {
 
     /// The helper of this machine, in this process.
     pub async fn local(&self) -> Result<Peer, ConnectTrouble> {
-        let zfs = tokio::task::spawn_blocking(Kernel::open)
-            .await
-            .expect("opening the libraries does not panic")
-            .map_err(ConnectTrouble::NoZfs)?;
+        let zfs = self.zfs.open().await.map_err(ConnectTrouble::NoZfs)?;
         let (near, far) = local::pair();
         let helper = helper::Helper {
             zfs,
@@ -244,6 +256,7 @@ impl Connect<'_> {
                 identity: None,
                 known_hosts: None,
                 remote_command: None,
+                images: Vec::new(),
             },
         )?;
         self.travel(route).await
@@ -268,17 +281,15 @@ impl Connect<'_> {
             connect_timeout: self.transfer.connect_timeout,
             ..SshOptions::default()
         };
-        let command = self
-            .transfer
-            .remote_command
-            .clone()
-            .or_else(|| connection.remote_command.clone())
-            .unwrap_or_else(|| REMOTE_COMMAND.to_owned());
+        let images = self.remote_images(connection);
+        let command = self.transfer.remote_command.as_ref();
+        let command = command.or(connection.remote_command.as_ref());
         Ok(Route {
             name,
             endpoint,
             options,
-            command,
+            command: remote_command::compose(command.map(String::as_str), &images),
+            images,
         })
     }
 
@@ -298,6 +309,15 @@ impl Connect<'_> {
             .into()
     }
 
+    fn remote_images(&self, connection: &Connection) -> Vec<Image> {
+        let mut images = self.transfer.remote_image.clone();
+        let named = |image: &Image| images.iter().any(|named| named.pool() == image.pool());
+        let more = connection.images.iter().filter(|image| !named(image));
+        let more: Vec<Image> = more.cloned().collect();
+        images.extend(more);
+        images
+    }
+
     fn known_hosts(&self, connection: &Connection) -> Vec<PathBuf> {
         let named = self.transfer.known_hosts.as_ref();
         if let Some(path) = named.or(connection.known_hosts.as_ref()) {
@@ -314,6 +334,7 @@ impl Connect<'_> {
             endpoint,
             options,
             command,
+            images,
         } = route;
         let link = match ssh::connect(&endpoint, &options, &command).await {
             Ok(link) => link,
@@ -321,6 +342,12 @@ impl Connect<'_> {
         };
         let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
         let peer = greeted.map_err(|error| ConnectTrouble::Greeting { error, command })?;
+        // A pool of that name in its kernel is not what was meant.
+        let served = &peer.about.images;
+        let missing = |image: &Image| !served.iter().any(|pool| pool == image.pool().as_str());
+        if let Some(image) = images.into_iter().find(missing) {
+            return Err(ConnectTrouble::ImageNotServed { peer: name, image });
+        }
         self.observer.event(&Event::Connected {
             peer: name,
             program: peer.about.program.clone(),

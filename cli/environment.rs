@@ -7,6 +7,7 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use engine::image::Image;
 use engine::protocol::hello::About;
 use engine::sync::moment::UtcSeconds;
 
@@ -25,12 +26,17 @@ pub fn host_name() -> String {
     uname.nodename().to_string_lossy().into_owned()
 }
 
-/// What this side says about itself in a handshake.
-pub fn about(node: &str) -> About {
+/// What this side says about itself in a handshake; `images` are those it
+/// serves.
+pub fn about(node: &str, images: &[Image]) -> About {
     About {
         program: PROGRAM.to_owned(),
         node: node.to_owned(),
         platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        images: images
+            .iter()
+            .map(|image| image.pool().to_string())
+            .collect(),
     }
 }
 
@@ -41,6 +47,12 @@ pub fn now() -> UtcSeconds {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
     UtcSeconds(since.as_secs())
+}
+
+/// The file of this program; what belongs to it lies beside it.
+pub fn program() -> PathBuf {
+    // Only gone if somebody removed it; then nothing lies beside it either.
+    std::env::current_exe().unwrap_or_default()
 }
 
 /// The user's home.

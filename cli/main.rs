@@ -13,7 +13,10 @@ mod exit;
 mod failure;
 mod lock;
 mod output;
+mod remote_command;
 mod signals;
+mod size;
+mod zfs;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -23,6 +26,7 @@ use clap::error::ErrorKind;
 use engine::error::Family;
 use tokio::runtime::Runtime;
 
+use crate::args::image::{Action, Images};
 use crate::args::{Args, Command};
 use crate::command::Context;
 use crate::exit::Exit;
@@ -36,8 +40,11 @@ fn main() -> ExitCode {
         Err(error) => return unparsed(&error).into(),
     };
     let console = match args.command {
-        // Its standard output belongs to the other side.
-        Command::Helper(_) => Console::errors_only(),
+        // Their standard output belongs to the other side, and to content.
+        Command::Helper(_)
+        | Command::Images(Images {
+            action: Action::Get(_),
+        }) => Console::errors_only(),
         _ => Console::new(&args.global),
     };
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run(args, console)));

@@ -29,6 +29,7 @@ async fn greeted(mut child: Child) -> (Peer, Child) {
         program: "test".into(),
         node: "test".into(),
         platform: "test".into(),
+        images: Vec::new(),
     };
     let peer = Peer::greet("helper", link, &about, PATIENCE).await;
     (peer.unwrap(), child)

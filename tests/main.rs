@@ -10,6 +10,7 @@ mod configuration;
 mod ending;
 mod helper;
 mod host_keys;
+mod images;
 mod lock;
 mod peers;
 mod program;

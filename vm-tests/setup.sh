@@ -1,7 +1,9 @@
 #!/bin/bash
-# setup.sh - makes a bare Debian 12 ready to build the workspace and to run its
-# virtual machines. Run it as root, as often as you like: with nothing missing
-# it does nothing, and asks no package mirror.
+# setup.sh [build] - makes a bare Debian 12 ready to build the workspace and to
+# run its virtual machines. Run it as root, as often as you like: with nothing
+# missing it does nothing, and asks no package mirror.
+#
+#   build   only what building, ZFS in user space and tests against sshd need
 #
 # It adds one file to apt's sources, with the components and the suite that
 # Debian 12 does not enable by itself (contrib: OpenZFS; backports: OpenZFS 2.3
@@ -10,23 +12,34 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/image/apt.sh"
+fail() { echo "setup.sh: $*" >&2; exit 1; }
 sources=/etc/apt/sources.list.d/zferry.sources
 
 # From the release.
 packages=(
 	# the workspace
 	gcc libc6-dev make pkg-config clang libclang-dev
-	# tests against a real sshd
+	# a real sshd, for tests and the demonstration
 	openssh-client openssh-server
-	# the image: kernel module, root file system, packing
-	binutils cpio debian-archive-keyring iproute2 kmod libelf1 libssl3 lz4 mmdebstrap openssl
-	squashfs-tools tar util-linux xz-utils zstd
 )
 # From backports, with the lowest version that will do.
 declare -A backports=(
+	# headers, and the libraries that go with them: libzfs, and libzpool for
+	# ZFS in user space
 	[libzfslinux-dev]=2.3
-	[qemu-system-x86]=1:9.2
 )
+case ${1:-machines} in
+	build) ;;
+	machines)
+		packages+=(
+			# the image: kernel module, root file system, packing
+			binutils cpio debian-archive-keyring iproute2 kmod libelf1 libssl3 lz4 mmdebstrap
+			openssl squashfs-tools tar util-linux xz-utils zstd
+		)
+		backports[qemu-system-x86]=1:9.2
+		;;
+	*) fail "usage: setup.sh [build]" ;;
+esac
 
 # source_entry SUITES COMPONENTS : an entry of apt's sources, for $uri and $key
 source_entry() {

@@ -12,8 +12,7 @@ use engine::error::Family;
 use engine::helper::{self, Authorization, serve};
 use engine::sync::state::StateStore;
 use engine::transport::{LinkError, stdio};
-use engine::zfs::kernel::Kernel;
-use engine::zfs::{Absent, Zfs};
+use engine::zfs::Absent;
 
 use super::Context;
 use crate::args::Helper;
@@ -21,6 +20,7 @@ use crate::environment;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Outcome;
+use crate::zfs::Machine;
 
 /// Time for what a helper said last to get out when the conversation failed.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -35,10 +35,10 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
     }
     // A machine without ZFS still greets, so that the other side can say which
     // of the two lacks what.
-    let zfs = tokio::task::spawn_blocking(Kernel::open)
-        .await
-        .expect("opening the libraries does not panic")
-        .unwrap_or_else(|missing| Arc::new(Absent(missing)) as Arc<dyn Zfs>);
+    let images = context.images()?;
+    let about = environment::about(&context.node_text(), &images);
+    let zfs = Machine::new(images).open().await;
+    let zfs = zfs.unwrap_or_else(|missing| Arc::new(Absent(*missing.error)));
     let authorization = if args.allow.is_empty() {
         Authorization::everything()
     } else {
@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
         zfs,
         authorization,
         states: Some(Arc::new(StateStore::new(&context.global.state))),
-        about: environment::about(&context.node_text()),
+        about,
         patience: args.connect_timeout,
     };
     let (link, output) = stdio::link().map_err(|error| {

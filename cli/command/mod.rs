@@ -5,12 +5,14 @@
 //! it. None of them prints.
 
 pub mod helper;
+pub mod image;
 pub mod replicate;
 pub mod status;
 pub mod sync;
 pub mod version;
 
 use engine::error::Family;
+use engine::image::{self as engine_image, Image};
 use engine::sync::config::NodeName;
 
 use crate::args::{Command, Global};
@@ -47,12 +49,38 @@ impl Context {
     }
 }
 
+impl Context {
+    /// The images that the command line names, with absolute paths.
+    fn images(&self) -> Result<Vec<Image>, Failure> {
+        self.images_with(Vec::new())
+    }
+
+    /// The same, and `more`; about one pool the command line has the last word.
+    fn images_with(&self, more: Vec<Image>) -> Result<Vec<Image>, Failure> {
+        let mistake = |error: engine_image::ImageError| Failure::of(Family::Usage, &error);
+        let mut images = Vec::new();
+        for image in &self.global.image {
+            let file = std::path::absolute(image.file())
+                .map_err(|error| Failure::of(Family::Failed, &error))?;
+            let image = Image::new(image.pool().clone(), file).map_err(mistake)?;
+            engine_image::join(&mut images, [image]).map_err(mistake)?;
+        }
+        let named: Vec<_> = images.iter().map(|image| image.pool().clone()).collect();
+        let more = more
+            .into_iter()
+            .filter(|image| !named.contains(image.pool()));
+        engine_image::join(&mut images, more).map_err(mistake)?;
+        Ok(images)
+    }
+}
+
 /// Runs a command to its end.
 pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure> {
     match command {
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
         Command::Status(args) => status::run(context, &args),
+        Command::Images(args) => image::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,
     }
 }

@@ -21,6 +21,7 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::lock::{Lock, Subject};
 use crate::output::{Outcome, Verbosity};
+use crate::zfs::Machine;
 use report::Run;
 
 /// How much of the pair's hash is in the names of its snapshots, in hex
@@ -77,6 +78,8 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
             Failure::new(Family::Usage, message).remedy("run zferry on one of the two machines")
         );
     }
+    let images = context.images()?;
+    check_sides(&args)?;
     let node = context.node_text();
     let pair = Pair::new(&args, &node);
     let mut job = job(&args, &pair);
@@ -95,7 +98,8 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
     };
     let observer = context.console.observer(Verbosity::Steps);
     let connect = Connect {
-        about: environment::about(&node),
+        about: environment::about(&node, &[]),
+        zfs: Machine::new(images),
         transfer: args.transfer.clone(),
         states: None,
         observer: &*observer,
@@ -118,6 +122,19 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         time: begun.elapsed(),
     };
     Ok(run.outcome())
+}
+
+/// Images of another machine need one.
+fn check_sides(args: &Replicate) -> Result<(), Failure> {
+    let remote = args.source.host.is_some() || args.target.host.is_some();
+    match args.transfer.remote_image.first() {
+        Some(image) if !remote => Err(Failure::new(
+            Family::Usage,
+            format!("--remote-image {image} is about another machine, and both sides are here"),
+        )
+        .remedy(format!("write --image {image}"))),
+        _ => Ok(()),
+    }
 }
 
 fn job(args: &Replicate, pair: &Pair) -> Job {

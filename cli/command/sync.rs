@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::lock::{Lock, Subject};
 use crate::output::{Outcome, Verbosity, human, json};
+use crate::zfs::Machine;
 
 /// Runs the command.
 pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure> {
@@ -34,10 +35,12 @@ pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure
         what: &format!("service {}", args.service),
     };
     let _lock = Lock::wait(subject, service.lock_timeout()).await?;
+    let images = context.images_with(service.images(&node))?;
     let states = StateStore::new(&context.global.state);
     let observer = context.console.observer(Verbosity::Normal);
     let connector = Connect {
-        about: environment::about(node.as_str()),
+        about: environment::about(node.as_str(), &[]),
+        zfs: Machine::new(images),
         transfer: args.transfer.clone(),
         states: Some(Arc::new(states.clone())),
         observer: &*observer,

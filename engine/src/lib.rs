@@ -26,6 +26,7 @@
 pub mod error;
 pub mod event;
 pub mod helper;
+pub mod image;
 pub mod name;
 pub mod peer;
 pub mod plan;

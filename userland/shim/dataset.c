@@ -30,36 +30,6 @@ static const size_t piece_bytes = 1 << 20;
 #define	ZS_WAIT	DMU_TX_WAIT
 #endif
 
-static void
-no_content(objset_t *os, void *argument, cred_t *cr, dmu_tx_t *tx)
-{
-	(void) os, (void) argument, (void) cr, (void) tx;
-}
-
-/*
- * The object set alone: a container for what is below it, to which properties
- * belong, and which can be snapshot, sent and received. What a kernel needs to
- * mount it (the ZPL's master node and root directory) is not part of libzpool.
- * This function is the place for it: received from a recorded stream of an
- * empty file system, say.
- */
-int
-zs_create_filesystem(const char *name)
-{
-	if (zs_check_dataset(name) != 0)
-		return (EINVAL);
-	int error = dmu_objset_create(name, DMU_OST_ZFS, 0, NULL, no_content,
-	    NULL);
-	if (error == 0) {
-		error = dsl_prop_set_int(name,
-		    zfs_prop_to_name(ZFS_PROP_CANMOUNT), ZPROP_SRC_LOCAL,
-		    ZFS_CANMOUNT_OFF);
-		if (error != 0)
-			(void) dsl_destroy_head(name);
-	}
-	return (error);
-}
-
 typedef struct new_volume {
 	uint64_t bytes;
 	uint64_t block_bytes;
@@ -232,6 +202,36 @@ write_piece(objset_t *os, uint64_t offset, size_t size, const char *data)
 	return (0);
 }
 
+/*
+ * Writes those blocks of a piece that differ from what is there, so that the
+ * next increment holds what has changed and no more, and holes stay holes.
+ */
+static int
+write_changes(objset_t *os, uint64_t offset, size_t size, const char *data,
+    char *there, size_t block)
+{
+	size_t from = 0;
+
+	/* What cannot be read is replaced, whatever it was. */
+	boolean_t known = dmu_read(os, ZS_VOLUME_DATA, offset, size, there,
+	    DMU_READ_PREFETCH) == 0;
+	while (from < size) {
+		size_t to = from;
+
+		while (to < size && !(known &&
+		    memcmp(data + to, there + to, MIN(block, size - to)) == 0))
+			to += MIN(block, size - to);
+		if (to > from) {
+			int error = write_piece(os, offset + from, to - from,
+			    data + from);
+			if (error != 0)
+				return (error);
+		}
+		from = to + MIN(block, size - to);
+	}
+	return (0);
+}
+
 int
 zs_write_volume(const char *name, uint64_t offset, int from, uint64_t *written)
 {
@@ -247,7 +247,8 @@ zs_write_volume(const char *name, uint64_t offset, int from, uint64_t *written)
 	if (error != 0)
 		return (error);
 	char *piece = malloc(piece_bytes);
-	if (piece == NULL)
+	char *there = malloc(piece_bytes);
+	if (piece == NULL || there == NULL)
 		error = ENOMEM;
 	if (error == 0)
 		error = volume_size(os, &bytes);
@@ -266,7 +267,8 @@ zs_write_volume(const char *name, uint64_t offset, int from, uint64_t *written)
 			break;
 		room = MIN((uint64_t)size, bytes - (offset + *written));
 		if (room != 0)
-			error = write_piece(os, offset + *written, room, piece);
+			error = write_changes(os, offset + *written, room,
+			    piece, there, info.doi_data_block_size);
 		if (error == 0)
 			*written += room;
 		if (error == 0 && room < size)
@@ -274,6 +276,7 @@ zs_write_volume(const char *name, uint64_t offset, int from, uint64_t *written)
 	}
 	if (error == 0)
 		txg_wait_synced(dmu_objset_pool(os), 0);
+	free(there);
 	free(piece);
 	dmu_objset_disown(os, B_TRUE, FTAG);
 	return (error);

@@ -42,7 +42,6 @@
 /* ---- names.c ---- */
 
 /* Checks return 0 or EINVAL. */
-int zs_check_dataset(const char *name);
 /* A dataset, or the hidden child of a partial receive (`fs/%recv`). */
 int zs_check_dataset_or_receive(const char *name);
 int zs_check_snapshot(const char *name);

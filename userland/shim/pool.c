@@ -16,7 +16,7 @@
 
 /*
  * What a new pool has: the features of OpenZFS 2.1, the oldest version that
- * can still be met. Any kernel from there on imports the image read-write. The
+ * can still be met, but no livelists (see write_off). Any kernel from there on imports the image read-write. The
  * price: a stream that needs a newer feature (block sizes for directories,
  * long names) is refused with ENOTSUP, as such a kernel would.
  */
@@ -25,7 +25,7 @@ static const char *const features[] = {
 	"bookmark_written", "bookmarks", "device_rebuild", "device_removal",
 	"draid", "edonr", "embedded_data", "empty_bpobj", "enabled_txg",
 	"encryption", "extensible_dataset", "filesystem_limits", "hole_birth",
-	"large_blocks", "large_dnode", "livelist", "log_spacemap",
+	"large_blocks", "large_dnode", "log_spacemap",
 	"lz4_compress", "multi_vdev_crash_dump", "obsolete_counts",
 	"project_quota", "redacted_datasets", "redaction_bookmarks",
 	"resilver_defer", "sha512", "skein", "spacemap_histogram",
@@ -58,13 +58,30 @@ zs_start(uint64_t cache_bytes)
 }
 
 /*
+ * A hostile stream can make a dataset whose blocks are fewer than its accounts
+ * say (two WRITE records for one block will do). Nothing is wrong with any
+ * content, but when the dataset is destroyed, a library with assertions stops
+ * at the rest, each time. So the rest is written off: a kernel, which has no
+ * assertions, loses it without a word. The switch for it is meant for blocks
+ * that cannot be read, of which it writes off the space as well. Where a
+ * livelist is being deleted it would take that for a rest: such pools, which
+ * are not made here, do without it.
+ */
+static void
+write_off(spa_t *spa)
+{
+	zfs_free_leak_on_eio =
+	    !spa_feature_is_enabled(spa, SPA_FEATURE_LIVELIST);
+}
+
+/*
  * Nobody can mend a disk that is full or gone while the library waits for it:
  * the pool would be suspended, and every call with it, for ever. So the process
  * ends, and the client says so. This is for this process alone: the pool's
  * property stays, since it would end a kernel too.
  */
 static int
-do_not_wait(const char *pool, uint64_t *guid)
+settle(const char *pool, uint64_t *guid)
 {
 	spa_t *spa;
 	int error = spa_open(pool, &spa, FTAG);
@@ -72,6 +89,7 @@ do_not_wait(const char *pool, uint64_t *guid)
 	if (error != 0)
 		return (error);
 	spa->spa_failmode = ZIO_FAILURE_MODE_PANIC;
+	write_off(spa);
 	*guid = spa_guid(spa);
 	spa_close(spa, FTAG);
 	return (0);
@@ -117,7 +135,7 @@ zs_create(const char *pool, const char *image, uint64_t *guid)
 
 	int error = spa_create(pool, root, properties, NULL, NULL);
 	if (error == 0)
-		error = do_not_wait(pool, guid);
+		error = settle(pool, guid);
 	/*
 	 * The root has no content that a kernel could mount: nobody shall try.
 	 */
@@ -236,8 +254,8 @@ import_config(const char *image, nvlist_t **made)
 	return (0);
 }
 
-int
-zs_import(const char *pool, const char *image, uint64_t *guid)
+static int
+import(const char *pool, const char *image)
 {
 	nvlist_t *config = NULL;
 
@@ -247,19 +265,24 @@ zs_import(const char *pool, const char *image, uint64_t *guid)
 	if (error != 0)
 		return (error);
 	nvlist_t *properties = pool_properties();
-	error = spa_import((char *)(uintptr_t)pool, config, properties, ZFS_IMPORT_NORMAL);
+	error = spa_import((char *)(uintptr_t)pool, config, properties,
+	    ZFS_IMPORT_NORMAL);
 	fnvlist_free(properties);
 	fnvlist_free(config);
-	return (error == 0 ? do_not_wait(pool, guid) : error);
+	return (error);
+}
+
+int
+zs_import(const char *pool, const char *image, uint64_t *guid)
+{
+	int error = import(pool, image);
+
+	return (error == 0 ? settle(pool, guid) : error);
 }
 
 /*
- * A hostile stream can make a dataset whose blocks are fewer than its accounts
- * say. Nothing is wrong with any content, but when it has been destroyed, a
- * library with assertions stops at the rest, at every import. So here, and only
- * here, the rest is written off: in a kernel it would be lost just so. Not
- * always, because the same switch takes the space of a livelist that is being
- * deleted for such a rest.
+ * For an import that stopped at a rest: see write_off(). In a pool with
+ * livelists this is right for as long as it takes, and only then.
  */
 int
 zs_import_and_write_off(const char *pool, const char *image, uint64_t *guid)
@@ -268,7 +291,7 @@ zs_import_and_write_off(const char *pool, const char *image, uint64_t *guid)
 	boolean_t waited;
 
 	zfs_free_leak_on_eio = 1;
-	int error = zs_import(pool, image, guid);
+	int error = import(pool, image);
 	if (error == 0)
 		error = spa_wait(pool, ZPOOL_WAIT_FREE, &waited);
 	if (error == 0)
@@ -276,8 +299,8 @@ zs_import_and_write_off(const char *pool, const char *image, uint64_t *guid)
 	if (error == 0) {
 		txg_wait_synced(spa_get_dsl(spa), 0);
 		spa_close(spa, FTAG);
+		error = settle(pool, guid);
 	}
-	zfs_free_leak_on_eio = 0;
 	return (error);
 }
 

@@ -116,15 +116,18 @@ int zs_tree(const char *root, int recursive, const zs_walk_t *walk);
 
 /* ---- dataset.c ---- */
 
-/* An object set of the file system type without content: see dataset.c. */
-int zs_create_filesystem(const char *name);
+/* EINVAL if this is not the name of a dataset. */
+int zs_check_dataset(const char *name);
 int zs_create_volume(const char *name, uint64_t bytes, uint64_t block_bytes);
 /* Also `fs/%recv`; takes such a state along with its dataset. */
 int zs_destroy_dataset(const char *name);
 int zs_rename_dataset(const char *from, const char *to);
 int zs_clone(const char *origin, const char *name);
 int zs_rollback(const char *dataset, const char *to);
-/* From `image`'s end of a pipe or file into the volume; synced at the end. */
+/*
+ * From `image`'s end of a pipe or file into the volume; synced at the end.
+ * Blocks that hold the same already are not written.
+ */
 int zs_write_volume(const char *name, uint64_t offset, int from,
     uint64_t *written);
 /* From `offset` to the end; nothing if that lies behind it. */

@@ -28,7 +28,9 @@ pub mod client;
 pub mod protocol;
 pub mod wire;
 
-pub use client::{Ended, Error, IMAGE_BYTES_MIN, Image, Patience, Pool, Worker};
+pub use client::{
+    Ended, Error, IMAGE_BYTES_MIN, Image, Patience, Pool, Unavailable, VERSION_WORD, Worker,
+};
 
 /// Exit code of a worker that was built without libzpool; it says on standard
 /// error what is missing (`EX_UNAVAILABLE`).

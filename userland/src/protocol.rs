@@ -164,7 +164,8 @@ pub enum Call {
         /// How deep.
         scope: Scope,
     },
-    /// Creates an empty file system whose parent exists. Answer: `Done`.
+    /// Creates an empty file system whose parent exists, one that a kernel can
+    /// mount. Answer: `Done`.
     CreateFilesystem {
         /// Its name.
         name: String,
@@ -283,9 +284,9 @@ pub enum Call {
         /// As `receive_resume_token` shows it.
         token: String,
     },
-    /// Overwrites a volume from its beginning with what the descriptor gives,
-    /// up to its end. Answer: [`Answer::Bytes`]; more than fits is `ENOSPC`
-    /// before the surplus is written.
+    /// Overwrites a volume with what the descriptor gives, up to its end. Blocks
+    /// that hold the same already are left alone. Answer: [`Answer::Bytes`];
+    /// more than fits is `ENOSPC` before the surplus is written.
     WriteVolume {
         /// Which.
         name: String,

@@ -49,6 +49,22 @@ pub fn conformance() -> Result<PathBuf> {
     Ok(slim)
 }
 
+/// The newest zferry of this machine that has its worker beside it, for pools in
+/// files here.
+///
+/// # Errors
+/// If there is none and none can be built.
+pub fn with_worker() -> Result<PathBuf> {
+    let complete = |program: &Path| program.with_file_name("zferry-zpool").is_file();
+    if let Some(found) = newest("zferry")?.filter(|found| complete(found)) {
+        return Ok(found);
+    }
+    report::note("building zferry with its worker");
+    build(&["--bin", "zferry", "--bin", "zferry-zpool"])?;
+    let built = newest("zferry")?.filter(|found| complete(found));
+    built.context("cargo built zferry or its worker somewhere else")
+}
+
 fn build(what: &[&str]) -> Result<()> {
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .arg("build")

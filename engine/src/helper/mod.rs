@@ -13,4 +13,4 @@ mod sending;
 mod serve;
 
 pub use authorization::Authorization;
-pub use serve::{Helper, StateKeeper, serve};
+pub use serve::{Helper, Reach, StateKeeper, serve};

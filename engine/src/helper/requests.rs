@@ -7,13 +7,15 @@ use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, 
 use crate::zfs::{Dataset, Hold, Scope, Zfs};
 
 use super::authorization::Authorization;
-use super::serve::StateKeeper;
+use super::serve::{Reach, StateKeeper};
 
 /// What a request may use.
 pub(super) struct Context<'a> {
     pub zfs: &'a dyn Zfs,
     pub authorization: &'a Authorization,
     pub states: Option<&'a dyn StateKeeper>,
+    /// What this machine calls itself.
+    pub node: &'a str,
     /// The holds of this session.
     pub holds: &'a mut Vec<Box<dyn Hold>>,
 }
@@ -37,6 +39,10 @@ pub(super) fn carry_out(request: Request, context: Context<'_>) -> Vec<Reply> {
 
 fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
     let zfs = context.zfs;
+    let reach = Reach {
+        authorization: context.authorization,
+        node: context.node,
+    };
     match request {
         Request::CreateAncestors { dataset } => {
             check_ancestors(zfs, context.authorization, &dataset)?;
@@ -89,14 +95,14 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         } => {
             let keeper = keeper(context.states, &service, &rid)?;
             keeper
-                .put(&service, &rid, &state)
+                .put(&service, &rid, &state, reach)
                 .map_err(|reason| state_failure(&service, &rid, reason))?;
             Ok(Reply::Done)
         }
         Request::GetState { service, rid } => {
             let keeper = keeper(context.states, &service, &rid)?;
             let state = keeper
-                .get(&service, &rid)
+                .get(&service, &rid, reach)
                 .map_err(|reason| state_failure(&service, &rid, reason))?;
             Ok(Reply::State { state })
         }

@@ -22,20 +22,31 @@ use crate::zfs::{Hold, Zfs};
 /// with the one being decoded and the one kept back, 4 MiB.
 const FRAMES_WAITING_MAX: usize = 2;
 
+/// Whose copies a helper may tell of: the datasets it was started for, on the
+/// node that it calls itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Reach<'a> {
+    /// The datasets.
+    pub authorization: &'a Authorization,
+    /// The node.
+    pub node: &'a str,
+}
+
 /// Where a helper keeps the state of services. Names and text come from the
-/// other side: the keeper checks them.
+/// other side: the keeper checks them, and refuses a service whose copy on
+/// this node lies outside of `reach`.
 pub trait StateKeeper: Send + Sync {
     /// Stores the state of a resource, unless a newer one is there.
     ///
     /// # Errors
     /// The reason, as a sentence.
-    fn put(&self, service: &str, rid: &str, state: &str) -> Result<(), String>;
+    fn put(&self, service: &str, rid: &str, state: &str, reach: Reach<'_>) -> Result<(), String>;
 
     /// The state of a resource, if there is one.
     ///
     /// # Errors
     /// The reason, as a sentence.
-    fn get(&self, service: &str, rid: &str) -> Result<Option<String>, String>;
+    fn get(&self, service: &str, rid: &str, reach: Reach<'_>) -> Result<Option<String>, String>;
 }
 
 /// What a helper works with.
@@ -199,6 +210,7 @@ impl Session {
                 zfs: &*helper.zfs,
                 authorization: &helper.authorization,
                 states: helper.states.as_deref(),
+                node: &helper.about.node,
                 holds: &mut holds,
             };
             let replies = requests::carry_out(request, context);

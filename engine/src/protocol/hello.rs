@@ -41,7 +41,8 @@ impl std::fmt::Display for VersionRange {
     }
 }
 
-/// Who is at the other end. For messages and logs; nothing is decided by it.
+/// Who is at the other end: for messages and logs, and to notice a helper that
+/// was started for something else than what is asked of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     /// Version of zferry, with the commit.
@@ -50,6 +51,9 @@ pub struct About {
     pub node: String,
     /// Operating system and architecture.
     pub platform: String,
+    /// The pools that it serves out of images.
+    #[serde(default)]
+    pub images: Vec<String>,
 }
 
 /// A parsed hello.
@@ -161,6 +165,7 @@ mod tests {
             program: "zferry 1".into(),
             node: "n1".into(),
             platform: "linux".into(),
+            images: Vec::new(),
         }
     }
 

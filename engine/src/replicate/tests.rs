@@ -34,6 +34,7 @@ fn about() -> About {
         program: "zferry test".into(),
         node: "memory".into(),
         platform: "memory".into(),
+        images: Vec::new(),
     }
 }
 

@@ -11,4 +11,4 @@ mod worker;
 pub use error::{Ended, Error};
 pub use image::{IMAGE_BYTES_MIN, Image};
 pub use pool::Pool;
-pub use worker::{Patience, Worker};
+pub use worker::{Patience, Unavailable, VERSION_WORD, Worker};

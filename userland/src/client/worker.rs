@@ -1,10 +1,14 @@
 //! Where the worker's executable is, and how patient its client is.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// Name of the executable.
 const NAME: &str = "zferry-zpool";
+
+/// Asks the executable what it runs; anything else it refuses.
+pub const VERSION_WORD: &str = "--version";
 
 /// When a worker counts as hung. Times are those the client itself saw pass: a
 /// client that was stopped, or whose machine slept, blames nobody for it.
@@ -91,9 +95,59 @@ impl Worker {
         candidates.find(|candidate| candidate.is_file())
     }
 
+    /// The OpenZFS that it runs, in its own words. Starts it for a moment.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub fn version(&self) -> Result<String, Unavailable> {
+        let Some(worker) = self.path() else {
+            return Err(Unavailable::Missing(self.candidates.clone()));
+        };
+        let unusable = |detail: String| Unavailable::Unusable {
+            worker: worker.to_owned(),
+            detail,
+        };
+        let output = Command::new(worker)
+            .arg(VERSION_WORD)
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|error| unusable(error.to_string()))?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            // The system's loader speaks there too.
+            Err(unusable(text(&output.stderr)))
+        }
+    }
+
     pub(super) fn patience(&self) -> Patience {
         self.patience
     }
+}
+
+/// Why a worker does not say what it runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unavailable {
+    /// The executable is not installed.
+    #[error("the worker for pools in files is missing: {}", list(.0))]
+    Missing(Vec<PathBuf>),
+    /// It is there and cannot do its work on this machine.
+    #[error("{} cannot run here: {detail}", worker.display())]
+    Unusable {
+        /// The executable.
+        worker: PathBuf,
+        /// What it, or the system, says is missing.
+        detail: String,
+    },
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.join(", ")
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 mod conformance;
 mod faults;
 mod harness;
+mod images;
 mod refusals;
 mod replicate;
 mod sync;
@@ -57,6 +58,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         faults::CASES,
         sync::CASES,
+        images::CASES,
     ]
     .concat()
 }

@@ -42,7 +42,7 @@ use Scoping::{SameEverywhere, Scoped};
 
 /// The evaluated keywords. What defines the service's nodes is the same
 /// everywhere, or two nodes could both believe that they send.
-const EVALUATED: [(&str, Home, Scoping); 26] = [
+const EVALUATED: [(&str, Home, Scoping); 27] = [
     ("nodes", InDefault, SameEverywhere),
     ("drpnodes", InDefault, SameEverywhere),
     ("flex_primary", InDefault, SameEverywhere),
@@ -69,6 +69,7 @@ const EVALUATED: [(&str, Home, Scoping); 26] = [
     ("ssh_identity", InResource, Scoped),
     ("ssh_known_hosts", InResource, Scoped),
     ("remote_command", InResource, Scoped),
+    ("image", InResource, Scoped),
 ];
 
 /// Other spellings: of the documentation, and of older agents.

@@ -17,6 +17,7 @@ use super::resource::{
 };
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
+use crate::image::{self, Image};
 use crate::name::DatasetName;
 
 /// The words of `target`.
@@ -37,6 +38,7 @@ pub(super) struct Peer {
     user: Option<String>,
     port: Option<u16>,
     remote_command: Option<String>,
+    images: Vec<Image>,
 }
 
 /// Reads how each node is reached for the resource `rid`.
@@ -62,6 +64,7 @@ pub(super) fn peers<'a>(
             user: reader.unless_empty("ssh_user", user),
             port: reader.unless_empty("ssh_port", port),
             remote_command: reader.unless_empty("remote_command", one_line),
+            images: reader.unless_empty("image", images).unwrap_or_default(),
         }
     };
     settings
@@ -97,6 +100,8 @@ pub(super) fn resource(
     let sync_max_delay = reader.value("sync_max_delay", max_delay);
     let tags = reader.text("tags").unwrap_or_default();
     let role = reader.role(settings, peers);
+    // Read with the peers: a mistake in it is told once.
+    let images = peers.get(node).map(|peer| peer.images.clone());
     let resource = Resource {
         rid: rid.clone(),
         disabled: reader.flag("disable").unwrap_or(false),
@@ -110,6 +115,7 @@ pub(super) fn resource(
         naming,
         names: SnapshotNames::new(naming, rid),
         role: role?,
+        images: images.unwrap_or_default(),
     };
     (mistakes.len() == mistakes_before).then_some(resource)
 }
@@ -302,6 +308,7 @@ impl Reader<'_, '_> {
                         identity: identity.clone(),
                         known_hosts: known_hosts.clone(),
                         remote_command: peer.remote_command,
+                        images: peer.images,
                     }),
                 });
             }
@@ -390,4 +397,21 @@ fn one_line(text: &str) -> Result<String, Wrong> {
     } else {
         Ok(text.to_owned())
     }
+}
+
+fn images(text: &str) -> Result<Vec<Image>, Wrong> {
+    const REMEDY: &str = "write `POOL=FILE`, one or more, with absolute paths without blanks: tank=/var/lib/tank.img";
+    let wrong = |problem: String| Wrong::new(problem, REMEDY);
+    let mut images = Vec::new();
+    for word in text.split_whitespace() {
+        let image: Image = word
+            .parse()
+            .map_err(|error: image::ImageError| wrong(error.to_string()))?;
+        if !image.file().is_absolute() {
+            let file = image.file().display().to_string();
+            return Err(wrong(format!("`{}` is no absolute path", shown(&file))));
+        }
+        image::join(&mut images, [image]).map_err(|error| wrong(error.to_string()))?;
+    }
+    Ok(images)
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::names::{NodeName, Rid};
+use crate::image::Image;
 use crate::name::{DatasetName, NameError, ShortName};
 
 /// `sync_max_delay` if it is not set, one day: the default of the cluster
@@ -63,6 +64,8 @@ pub struct Resource {
     pub rid: Rid,
     /// What this node does for it.
     pub role: Role,
+    /// `image`: pools of this node that are in files.
+    pub images: Vec<Image>,
     /// `disable`: skipped, status n/a.
     pub disabled: bool,
     /// `optional`: its failure does not fail the command.
@@ -178,7 +181,7 @@ pub struct Target {
 }
 
 /// How to reach a node. What describes the peer (address, user, port, remote
-/// command) was evaluated with the peer's name as scope; the two files are on
+/// command, images) was evaluated with the peer's name as scope; the two files are on
 /// this machine and were evaluated with this node's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
@@ -194,6 +197,8 @@ pub struct Connection {
     pub known_hosts: Option<PathBuf>,
     /// `remote_command`: what to start on the peer, the text as written.
     pub remote_command: Option<String>,
+    /// `image`: pools of the peer that are in files of the peer.
+    pub images: Vec<Image>,
 }
 
 /// What a node may receive for one resource from other nodes.

@@ -18,6 +18,7 @@ use super::names::{NodeName, Rid, ServiceName};
 use super::resource::{ReceivesFrom, Reception, Resource};
 use super::views;
 use crate::error::Family;
+use crate::image::{self, Image};
 
 /// `topology`: how many nodes run the service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -228,6 +229,18 @@ impl Service {
     /// [`ResolveError::NodeNotListed`].
     pub fn resolve(&self, node: &NodeName) -> Result<Vec<Resource>, ResolveError> {
         self.view(node).cloned()
+    }
+
+    /// `image`: the pools of `node` that are in files, of all resources
+    /// together. Empty for a node that is not listed.
+    #[must_use]
+    pub fn images(&self, node: &NodeName) -> Vec<Image> {
+        let mut images = Vec::new();
+        for resource in self.views.get(node).into_iter().flatten() {
+            image::join(&mut images, resource.images.iter().cloned())
+                .expect("the file was refused if resources contradict each other");
+        }
+        images
     }
 
     /// What `node` may receive from other nodes (not its own local targets),

@@ -288,3 +288,27 @@ fn a_file_that_is_too_large_is_refused_before_it_is_parsed() {
     let error = Service::load(dir.path(), &ServiceName::parse("svc").unwrap()).unwrap_err();
     assert!(matches!(error, ConfigError::TooLarge { .. }), "{error}");
 }
+
+#[test]
+fn images_are_those_of_the_node_they_are_scoped_with() {
+    let service = service(
+        "image@n1 = tank=/i/tank.img\n\
+         [sync#1]\nsrc@n1 = tank/a\ndst = backup/a\ntarget = nodes\n\
+         image@n2 = backup=/i/a.img more=/i/more.img\n\
+         [sync#2]\nsrc@n1 = tank/b\ndst = backup/b\ntarget = nodes\nimage@n2 = backup=/i/a.img\n",
+    );
+    let shown = |images: &[crate::image::Image]| -> Vec<String> {
+        images.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(shown(&service.images(&node("n1"))), ["tank=/i/tank.img"]);
+    let both = ["backup=/i/a.img", "more=/i/more.img"];
+    assert_eq!(shown(&service.images(&node("n2"))), both);
+    assert_eq!(service.images(&node("d1")), []);
+    let resources = service.resolve(&node("n1")).unwrap();
+    let there = |at: usize| {
+        let target = &resources[at].sends().unwrap().targets[0];
+        shown(&target.connection.as_ref().unwrap().images)
+    };
+    assert_eq!(there(0), both);
+    assert_eq!(there(1), both[..1]);
+}

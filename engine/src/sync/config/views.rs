@@ -11,6 +11,7 @@ use super::names::{NodeName, Rid};
 use super::resolve::Seen;
 use super::resource::Resource;
 use super::{collide, resolve};
+use crate::image;
 
 /// Most resources of a service: the checks compare each with each.
 const RESOURCES_MAX: usize = 256;
@@ -64,6 +65,7 @@ pub(super) fn all(
         }
     }
     collide::check(lookup, &views, mistakes);
+    check_images(lookup, &views, mistakes);
     for rid in rids {
         let sends = |resource: &&Resource| resource.rid == *rid && resource.sends().is_some();
         let mut senders = views.values().flatten().filter(sends).peekable();
@@ -76,6 +78,32 @@ pub(super) fn all(
         }
     }
     views
+}
+
+/// One node has one opinion about where a pool is, whatever the resource.
+fn check_images(
+    lookup: Lookup<'_>,
+    views: &BTreeMap<NodeName, Vec<Resource>>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    for (node, resources) in views {
+        let mut images = Vec::new();
+        for resource in resources {
+            let Err(error) = image::join(&mut images, resource.images.iter().cloned()) else {
+                continue;
+            };
+            let of_node = Lookup {
+                node: Some(node),
+                ..lookup
+            };
+            mistakes.push(Mistake {
+                place: of_node.place(resource.rid.as_str(), "image"),
+                kind: MistakeKind::Collision,
+                problem: format!("on {node}, {error}"),
+                remedy: "write the images of a node once, in [DEFAULT]".to_owned(),
+            });
+        }
+    }
 }
 
 /// True if a source is set for a node, be it a wrong one.

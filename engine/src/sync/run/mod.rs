@@ -30,6 +30,7 @@
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
+mod conversations;
 mod error;
 mod marks;
 mod report;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::conversations::Conversations;
 use super::error::{SyncError, TargetError};
 use super::report::{ResourceReport, SyncReport, TargetReport};
 use super::round::{Phase, Round};
@@ -14,10 +15,11 @@ use crate::sync::config::{NodeName, Resource, Role, Sends, Target, TargetKind};
 use crate::sync::state::{ResourceState, Synced, TargetOf, Trouble};
 use crate::zfs::Dataset;
 
-/// A resource with its conversations, in the course of a run.
+/// A resource and its targets, in the course of a run.
 struct Work<'a> {
     round: Round<'a>,
-    targets: Vec<(&'a Target, Result<Peer, TargetError>)>,
+    /// With what has kept each from its data, once something has.
+    targets: Vec<(&'a Target, Result<(), TargetError>)>,
     /// Of each target, in the same order: what it has, once that is known.
     synced: Vec<Option<Synced>>,
     /// Why the source cannot be sent at all.
@@ -28,6 +30,7 @@ pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
     let resources = sync.service.resolve(sync.node)?;
     let mut source = sync.connector.local().await?;
     let mut report = SyncReport::default();
+    let mut conversations = Conversations::new(sync.connector);
     let mut works = Vec::new();
     for resource in &resources {
         match due(sync.action, resource) {
@@ -37,18 +40,21 @@ pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
                 skipped: Some(why),
                 targets: Vec::new(),
             }),
-            Ok(sends) => works.push(Work::begin(sync, resource, sends).await),
+            Ok(sends) => works.push(Work::begin(sync, &mut conversations, resource, sends).await),
         }
     }
     for work in &mut works {
-        work.complete_leftover(&mut source).await?;
+        work.complete_leftover(&mut source, &mut conversations)
+            .await?;
     }
     take_snapshots(sync, &mut source, &mut works).await?;
     for work in &mut works {
-        work.run_round(&mut source).await?;
+        work.run_round(&mut source, &mut conversations).await?;
     }
     for work in works {
-        report.resources.push(work.finish(sync).await);
+        report
+            .resources
+            .push(work.finish(sync, &mut conversations).await);
     }
     Ok(report)
 }
@@ -110,14 +116,17 @@ async fn take_snapshots(
 }
 
 impl<'a> Work<'a> {
-    async fn begin(sync: &Sync<'a>, resource: &'a Resource, sends: &'a Sends) -> Self {
+    async fn begin(
+        sync: &Sync<'a>,
+        conversations: &mut Conversations<'_>,
+        resource: &'a Resource,
+        sends: &'a Sends,
+    ) -> Self {
         let mut targets = Vec::new();
         for target in &sends.targets {
-            let reached = match target.kind {
-                TargetKind::Local => sync.connector.local().await,
-                TargetKind::Nodes | TargetKind::DrpNodes => sync.connector.reach(target).await,
-            };
-            targets.push((target, reached.map_err(TargetError::from)));
+            let reached = conversations.take(target).await;
+            let reached = reached.map(|peer| conversations.keep(target, peer));
+            targets.push((target, reached));
         }
         Self {
             round: Round {
@@ -135,52 +144,72 @@ impl<'a> Work<'a> {
     }
 
     fn has_reachable_target(&self) -> bool {
-        self.targets.iter().any(|(_, peer)| peer.is_ok())
+        self.targets.iter().any(|(_, reached)| reached.is_ok())
     }
 
     /// Completes what an earlier run had begun to bring to a target, so that
     /// its `tosend` can be replaced.
-    async fn complete_leftover(&mut self, source: &mut Peer) -> Result<(), SyncError> {
+    async fn complete_leftover(
+        &mut self,
+        source: &mut Peer,
+        conversations: &mut Conversations<'_>,
+    ) -> Result<(), SyncError> {
         let tree = self.round.source_side().recovered(source).await?;
         let mut unfinished = false;
         for (target, reached) in &mut self.targets {
-            let Ok(peer) = reached else { continue };
-            match self.round.is_unfinished(&tree, peer, target).await {
-                Ok(found) => unfinished |= found,
+            let Some(mut peer) = taken(conversations, target, reached).await else {
+                continue;
+            };
+            match self.round.is_unfinished(&tree, &mut peer, target).await {
+                Ok(found) => {
+                    unfinished |= found;
+                    conversations.keep(target, peer);
+                }
                 Err(error) => *reached = Err(error.into()),
             }
         }
         if unfinished {
-            self.bring_all(source, &tree, Phase::Leftover).await?;
+            self.bring_all(source, conversations, &tree, Phase::Leftover)
+                .await?;
         }
         Ok(())
     }
 
     /// Brings the fresh `tosend` to all targets.
-    async fn run_round(&mut self, source: &mut Peer) -> Result<(), SyncError> {
+    async fn run_round(
+        &mut self,
+        source: &mut Peer,
+        conversations: &mut Conversations<'_>,
+    ) -> Result<(), SyncError> {
         if self.broken.is_some() || !self.has_reachable_target() {
             return Ok(());
         }
         let tree = self.round.source_side().tree(source).await?;
-        self.bring_all(source, &tree, Phase::Fresh).await
+        self.bring_all(source, conversations, &tree, Phase::Fresh)
+            .await
     }
 
     /// One target after the other; the source rotates if any has committed.
     async fn bring_all(
         &mut self,
         source: &mut Peer,
+        conversations: &mut Conversations<'_>,
         tree: &[Dataset],
         phase: Phase,
     ) -> Result<(), SyncError> {
         let mut committed = false;
         for ((target, reached), synced) in self.targets.iter_mut().zip(&mut self.synced) {
-            let Ok(peer) = reached else { continue };
             if self.round.action == Action::Full && synced.is_some() {
                 // The full sync that was asked for is the one just completed.
                 continue;
             }
-            match self.round.bring(source, tree, peer, target, phase).await {
+            let Some(mut peer) = taken(conversations, target, reached).await else {
+                continue;
+            };
+            let brought = self.round.bring(source, tree, &mut peer, target, phase);
+            match brought.await {
                 Ok(now) => {
+                    conversations.keep(target, peer);
                     committed = true;
                     *synced = Some(joined(synced.take(), now));
                 }
@@ -194,14 +223,18 @@ impl<'a> Work<'a> {
     }
 
     /// Records what happened, on this node and on every target in reach.
-    async fn finish(mut self, sync: &Sync<'_>) -> ResourceReport {
-        let reachable = self.targets.iter_mut().find(|(_, peer)| peer.is_ok());
+    async fn finish(
+        mut self,
+        sync: &Sync<'_>,
+        conversations: &mut Conversations<'_>,
+    ) -> ResourceReport {
+        let reachable = self.targets.iter_mut().find(|(_, reached)| reached.is_ok());
         if let (Some(error), Some((_, reached))) = (self.broken.take(), reachable) {
             *reached = Err(error);
         }
-        let state = self.record(sync).await;
+        let state = self.record(sync, conversations).await;
         if let Some(state) = state {
-            self.deliver(sync, &state).await;
+            self.deliver(sync, conversations, &state).await;
         }
         let Self {
             round,
@@ -209,11 +242,11 @@ impl<'a> Work<'a> {
             synced,
             ..
         } = self;
-        let outcome = |((target, reached), synced): ((&Target, Result<Peer, TargetError>), _)| {
+        let outcome = |((target, reached), synced): ((&Target, Result<(), TargetError>), _)| {
             let outcome = match (reached, synced) {
                 (Err(error), _) => Err(error),
-                (Ok(_), Some(synced)) => Ok(synced),
-                (Ok(_), None) => Err(TargetError::NoSource {
+                (Ok(()), Some(synced)) => Ok(synced),
+                (Ok(()), None) => Err(TargetError::NoSource {
                     src: round.sends.src.clone(),
                 }),
             };
@@ -233,7 +266,11 @@ impl<'a> Work<'a> {
 
     /// Writes this node's state file, on top of what the targets know: after a
     /// change of roles they may have newer records.
-    async fn record(&mut self, sync: &Sync<'_>) -> Option<ResourceState> {
+    async fn record(
+        &mut self,
+        sync: &Sync<'_>,
+        conversations: &mut Conversations<'_>,
+    ) -> Option<ResourceState> {
         let rid = &self.round.resource.rid;
         let service = sync.service.name();
         let mut state = match sync.states.read(service, rid) {
@@ -244,10 +281,17 @@ impl<'a> Work<'a> {
             }
         }
         .unwrap_or_else(|| ResourceState::new(service.clone(), rid.clone()));
-        for (_, reached) in &mut self.targets {
-            let Ok(peer) = reached else { continue };
+        for (target, reached) in &self.targets {
+            if reached.is_err() {
+                continue;
+            }
+            // What it has received it has, whether it answers now or not.
+            let Ok(mut peer) = conversations.take(target).await else {
+                continue;
+            };
             let theirs = peer.get_state(service.as_str(), rid.as_str()).await;
-            let theirs = theirs.ok().flatten();
+            let Ok(theirs) = theirs else { continue };
+            conversations.keep(target, peer);
             let parsed = theirs.and_then(|text| ResourceState::from_json(text.as_bytes()).ok());
             if let Some(theirs) = parsed {
                 // Of another resource: it is not merged, and ours replaces it.
@@ -281,23 +325,38 @@ impl<'a> Work<'a> {
         }
     }
 
-    async fn deliver(&mut self, sync: &Sync<'_>, state: &ResourceState) {
+    async fn deliver(
+        &mut self,
+        sync: &Sync<'_>,
+        conversations: &mut Conversations<'_>,
+        state: &ResourceState,
+    ) {
         let json = String::from_utf8_lossy(&state.to_json()).into_owned();
         let service = sync.service.name().as_str();
         let rid = self.round.resource.rid.as_str();
-        for (target, reached) in &mut self.targets {
-            let Ok(peer) = reached else { continue };
-            if target.kind == TargetKind::Local {
+        let mut undelivered = Vec::new();
+        for (target, reached) in &self.targets {
+            if target.kind == TargetKind::Local || reached.is_err() {
                 continue;
             }
+            let mut peer = match conversations.take(target).await {
+                Ok(peer) => peer,
+                Err(error) => {
+                    undelivered.push((target.node.to_string(), error.to_string()));
+                    continue;
+                }
+            };
             let delivered = peer
                 .put_state(service, rid, target.dst.clone(), json.clone())
                 .await;
-            if let Err(error) = delivered {
-                let text = format!("the state could not be delivered: {}", error.cause);
-                let peer = error.peer;
-                self.round.observer.event(&Event::Notice { peer, text });
+            match delivered {
+                Ok(()) => conversations.keep(target, peer),
+                Err(error) => undelivered.push((error.peer, error.cause.to_string())),
             }
+        }
+        for (peer, why) in undelivered {
+            let text = format!("the state could not be delivered: {why}");
+            self.round.observer.event(&Event::Notice { peer, text });
         }
     }
 
@@ -306,6 +365,24 @@ impl<'a> Work<'a> {
             peer: node.to_string(),
             text,
         });
+    }
+}
+
+/// The conversation for a target that nothing has gone wrong with.
+async fn taken(
+    conversations: &mut Conversations<'_>,
+    target: &Target,
+    reached: &mut Result<(), TargetError>,
+) -> Option<Peer> {
+    if reached.is_err() {
+        return None;
+    }
+    match conversations.take(target).await {
+        Ok(peer) => Some(peer),
+        Err(error) => {
+            *reached = Err(error);
+            None
+        }
     }
 }
 

@@ -50,6 +50,7 @@ fn about(node: &str) -> About {
         program: "zferry test".into(),
         node: node.into(),
         platform: "memory".into(),
+        images: Vec::new(),
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Everything comes from the other side: names are checked, the text is parsed
 //! in full and compared with them, and an older record never replaces a newer
-//! one.
+//! one. A helper that is bound to some datasets neither tells nor changes what
+//! is known about copies of this node that lie elsewhere.
 
 use super::{ResourceState, StateFault, StateStore};
-use crate::helper::StateKeeper;
+use crate::helper::{Reach, StateKeeper};
 use crate::sync::config::{Rid, ServiceName};
 
 impl StateKeeper for StateStore {
-    fn put(&self, service: &str, rid: &str, state: &str) -> Result<(), String> {
+    fn put(&self, service: &str, rid: &str, state: &str, reach: Reach<'_>) -> Result<(), String> {
         let (service, rid) = names(service, rid)?;
         let state =
             ResourceState::from_json(state.as_bytes()).map_err(|fault| fault.to_string())?;
@@ -20,17 +21,27 @@ impl StateKeeper for StateStore {
             }
             .to_string());
         }
+        // A stored state that cannot be read protects nothing; `write` deals
+        // with it as with any.
+        if let Ok(Some(stored)) = self.read(&service, &rid) {
+            check_reach(&stored, reach)?;
+        }
+        check_reach(&state, reach)?;
         self.write(&state)
             .map(drop)
             .map_err(|error| error.to_string())
     }
 
-    fn get(&self, service: &str, rid: &str) -> Result<Option<String>, String> {
+    fn get(&self, service: &str, rid: &str, reach: Reach<'_>) -> Result<Option<String>, String> {
         let (service, rid) = names(service, rid)?;
         let state = self
             .read(&service, &rid)
             .map_err(|error| error.to_string())?;
-        Ok(state.map(|state| String::from_utf8_lossy(&state.to_json()).into_owned()))
+        let Some(state) = state else {
+            return Ok(None);
+        };
+        check_reach(&state, reach)?;
+        Ok(Some(String::from_utf8_lossy(&state.to_json()).into_owned()))
     }
 }
 
@@ -40,30 +51,131 @@ fn names(service: &str, rid: &str) -> Result<(ServiceName, Rid), String> {
     Ok((service, rid))
 }
 
+/// Refuses if the copy that `state` records for this node lies outside.
+fn check_reach(state: &ResourceState, reach: Reach<'_>) -> Result<(), String> {
+    let outside = state
+        .targets()
+        .iter()
+        .filter(|target| target.of.node.as_str() == reach.node)
+        .filter_map(|target| target.synced.as_ref())
+        .any(|synced| !reach.authorization.permits(&synced.dst));
+    match outside {
+        // Which dataset it is, is no business of who asks.
+        true => Err(
+            "its copy on this machine lies outside of what the helper was started for".to_owned(),
+        ),
+        false => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::helper::Authorization;
+    use crate::name::{DatasetName, Guid};
+    use crate::sync::config::{NodeName, TargetKind};
+    use crate::sync::moment::UtcSeconds;
+    use crate::sync::state::{Mode, Synced, TargetOf};
+
+    fn state() -> ResourceState {
+        ResourceState::new(
+            ServiceName::parse("svc").unwrap(),
+            Rid::parse("sync#1").unwrap(),
+        )
+    }
+
+    fn synced_to(node: &str, dst: &str) -> String {
+        let mut state = state();
+        let of = TargetOf {
+            node: NodeName::parse(node).unwrap(),
+            kind: TargetKind::Nodes,
+            sender: NodeName::parse("alpha").unwrap(),
+        };
+        let synced = Synced {
+            dst: DatasetName::parse(dst).unwrap(),
+            guid: Guid(1),
+            datasets: Vec::new(),
+            created: UtcSeconds(1),
+            received: UtcSeconds(2),
+            mode: Mode::Full,
+            wire_bytes: 0,
+            stream_bytes: 0,
+            duration_ms: 0,
+        };
+        state.record_synced(of, synced);
+        String::from_utf8(state.to_json()).unwrap()
+    }
 
     #[test]
     fn a_state_is_kept_only_under_its_own_name() {
         let dir = tempfile::tempdir().unwrap();
         let store = StateStore::new(dir.path());
-        let state = ResourceState::new(
-            ServiceName::parse("svc").unwrap(),
-            Rid::parse("sync#1").unwrap(),
-        );
-        let text = String::from_utf8(state.to_json()).unwrap();
-        assert_eq!(store.get("svc", "sync#1"), Ok(None));
-        store.put("svc", "sync#1", &text).unwrap();
-        assert_eq!(store.get("svc", "sync#1"), Ok(Some(text.clone())));
+        let everything = Authorization::everything();
+        let reach = Reach {
+            authorization: &everything,
+            node: "beta",
+        };
+        let text = String::from_utf8(state().to_json()).unwrap();
+        assert_eq!(store.get("svc", "sync#1", reach), Ok(None));
+        store.put("svc", "sync#1", &text, reach).unwrap();
+        assert_eq!(store.get("svc", "sync#1", reach), Ok(Some(text.clone())));
         for (service, rid) in [
             ("other", "sync#1"),
             ("svc", "sync#2"),
             ("../svc", "sync#1"),
             ("svc", "../1"),
         ] {
-            assert!(store.put(service, rid, &text).is_err(), "{service} {rid}");
+            assert!(
+                store.put(service, rid, &text, reach).is_err(),
+                "{service} {rid}"
+            );
         }
-        assert!(store.put("svc", "sync#1", "rubbish").is_err());
+        assert!(store.put("svc", "sync#1", "rubbish", reach).is_err());
+    }
+
+    #[test]
+    fn a_bound_helper_neither_tells_nor_changes_what_lies_elsewhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateStore::new(dir.path());
+        let bound = Authorization::only(vec![DatasetName::parse("backup/a").unwrap()]);
+        let free = Authorization::everything();
+        let reach = |authorization| Reach {
+            authorization,
+            node: "beta",
+        };
+        let (elsewhere, inside) = (
+            synced_to("beta", "backup/b"),
+            synced_to("beta", "backup/a/x"),
+        );
+        // It cannot claim a copy elsewhere either.
+        assert!(
+            store
+                .put("svc", "sync#1", &elsewhere, reach(&bound))
+                .is_err()
+        );
+        store
+            .put("svc", "sync#1", &elsewhere, reach(&free))
+            .unwrap();
+        assert!(store.get("svc", "sync#1", reach(&bound)).is_err());
+        assert!(store.put("svc", "sync#1", &inside, reach(&bound)).is_err());
+        assert_eq!(
+            store.get("svc", "sync#1", reach(&free)),
+            Ok(Some(elsewhere))
+        );
+    }
+
+    #[test]
+    fn copies_of_other_nodes_do_not_bind_a_helper() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = StateStore::new(dir.path());
+        let bound = Authorization::only(vec![DatasetName::parse("pool2").unwrap()]);
+        let reach = Reach {
+            authorization: &bound,
+            node: "gamma",
+        };
+        let text = synced_to("beta", "backup/a");
+        store.put("svc", "sync#1", &text, reach).unwrap();
+        store.put("svc", "sync#1", &text, reach).unwrap();
+        assert_eq!(store.get("svc", "sync#1", reach), Ok(Some(text)));
     }
 }

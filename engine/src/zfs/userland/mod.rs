@@ -67,6 +67,17 @@ pub struct Checked {
     pub errors: u64,
 }
 
+/// The OpenZFS that user-space pools are run by, in one line.
+///
+/// # Errors
+/// `Unavailable`, with what is missing.
+pub fn version(worker: &Worker) -> Result<String, ZfsError> {
+    worker.version().map_err(|error| ZfsError {
+        detail: error.to_string(),
+        ..ZfsError::new("run", "pools in files", ZfsErrorKind::Unavailable)
+    })
+}
+
 impl ImagePool {
     /// Makes a new file of `bytes` with an empty pool in it. After a crash
     /// midway the file may be there without a pool; it then has to be removed

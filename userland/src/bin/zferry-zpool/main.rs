@@ -16,8 +16,10 @@ use std::process::ExitCode;
 use rustix::process::{Resource, Rlimit};
 
 fn main() -> ExitCode {
-    if std::env::args_os().nth(1).is_some() {
-        return usage();
+    match std::env::args_os().nth(1) {
+        None => {}
+        Some(word) if word == userland::VERSION_WORD => return version(),
+        Some(_) => return usage(),
     }
     // An assertion in libzpool would write its whole memory, pool data and all.
     let none = Rlimit {
@@ -44,11 +46,30 @@ fn run(control: std::os::unix::net::UnixStream) -> ExitCode {
 
 #[cfg(not(have_libzpool))]
 fn run(_control: std::os::unix::net::UnixStream) -> ExitCode {
+    without_libzpool()
+}
+
+#[cfg(not(have_libzpool))]
+fn without_libzpool() -> ExitCode {
     give_up(
         userland::EXIT_UNUSABLE,
         "this zferry was built without libzpool: install its headers and library \
          (Debian: libzfslinux-dev), then build again",
     )
+}
+
+/// What `zferry --version` shows of it.
+#[cfg(have_libzpool)]
+fn version() -> ExitCode {
+    match writeln!(io::stdout(), "OpenZFS {}", env!("LIBZPOOL_VERSION")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+#[cfg(not(have_libzpool))]
+fn version() -> ExitCode {
+    without_libzpool()
 }
 
 fn usage() -> ExitCode {

@@ -224,3 +224,27 @@ fn a_copy_inside_the_source_of_the_same_resource_is_refused() {
         "{found:#?}"
     );
 }
+
+#[test]
+fn an_image_is_an_absolute_path_and_one_pool_has_one_place() {
+    let resource = "src = tank/a\ndst = backup/a\ntarget = nodes\n";
+    for (value, says) in [
+        ("tank", "POOL=FILE"),
+        ("tank/a=/x", "whole pool"),
+        ("tank=x.img", "no absolute path"),
+        ("tank=/x tank=/y", "/x and in /y"),
+        ("tank=/x backup=/x", "holds one"),
+    ] {
+        let text = mistake(&format!("image@n1 = {value}\n[sync#1]\n{resource}"));
+        assert!(text.starts_with("line 4 [DEFAULT] image@n1: "), "{text}");
+        assert!(text.contains(says), "{value}: {text}");
+    }
+    let text = mistake(&format!(
+        "[sync#1]\n{resource}image@n2 = tank=/x\n\
+         [sync#2]\nsrc = tank/b\ndst = backup/b\ntarget = nodes\nnaming = rid\nimage@n2 = tank=/y\n"
+    ));
+    assert!(
+        text.contains("on n2, pool tank") && text.contains("[DEFAULT]"),
+        "{text}"
+    );
+}

@@ -8,18 +8,6 @@ use userland::protocol::{Fault, Property};
 use super::arguments::{Items, Properties, done, done_with, text};
 use super::sys;
 
-/// Creates the object set of a file system, without the content that a kernel
-/// mounts; so `canmount=off`, unless `properties` say otherwise. A container
-/// for what is below it. Nothing is left if a property is refused.
-///
-/// Source: `dmu_objset_create`.
-pub fn create_filesystem(name: &str, properties: &[Property]) -> Result<(), Fault> {
-    let name = text(name)?;
-    // SAFETY: the name outlives the call.
-    done(unsafe { sys::zs_create_filesystem(name.as_ptr()) })?;
-    set_or_destroy(&name, properties)
-}
-
 /// Creates a volume as a kernel does, without a reservation. Nothing is left
 /// if a property is refused.
 ///

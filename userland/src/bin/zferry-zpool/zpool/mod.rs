@@ -12,6 +12,7 @@
 
 mod arguments;
 mod dataset;
+mod filesystem;
 mod open;
 mod snapshot;
 mod stream;
@@ -90,9 +91,7 @@ impl Zpool {
             Call::ReadToken { token } => return stream::read_token(&token).map(Answer::Token),
             Call::Scrub => return self.scrub().map(Answer::Checked),
             Call::Space => return self.space(),
-            Call::CreateFilesystem { name, properties } => {
-                dataset::create_filesystem(&name, &properties)
-            }
+            Call::CreateFilesystem { name, properties } => filesystem::create(&name, &properties),
             Call::CreateVolume {
                 name,
                 bytes,

@@ -122,7 +122,7 @@ unsafe extern "C" {
 
     pub fn zs_tree(root: *const c_char, recursive: c_int, walk: *const Walk) -> c_int;
 
-    pub fn zs_create_filesystem(name: *const c_char) -> c_int;
+    pub fn zs_check_dataset(name: *const c_char) -> c_int;
     pub fn zs_create_volume(name: *const c_char, bytes: u64, block_bytes: u64) -> c_int;
     pub fn zs_destroy_dataset(name: *const c_char) -> c_int;
     pub fn zs_rename_dataset(from: *const c_char, to: *const c_char) -> c_int;

@@ -168,10 +168,11 @@ claims! {
         assert_eq!(pool.dataset("tank/v").written_bytes, 0);
     }
 
-    fn a_container_says_that_nobody_shall_mount_it(lab: &Lab) {
+    fn a_file_system_comes_with_its_properties_and_nothing_else(lab: &Lab) {
         let pool = lab.create("tank");
         pool.filesystem("tank/a");
-        assert_eq!(pool.dataset("tank/a").properties, vec![number("canmount", 0)]);
+        let made = pool.dataset("tank/a");
+        assert_eq!((made.properties, made.snapshots), (vec![], vec![]));
         pool.call(Call::CreateFilesystem {
             name: "tank/b".to_owned(),
             properties: vec![number("canmount", 2), words("org.zferry:note", "yes")],

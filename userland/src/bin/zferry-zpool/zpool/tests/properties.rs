@@ -67,7 +67,7 @@ claims! {
         }
         // The others of the same call were set.
         let found = pool.dataset("tank/a").properties;
-        assert_eq!(found, vec![number("atime", 0), number("canmount", 0)]);
+        assert_eq!(found, vec![number("atime", 0)]);
         let missing = pool.fault(set("tank/none", vec![number("atime", 0)]));
         assert_eq!((missing.errno, missing.items.len()), (Errno::NOENT.raw_os_error(), 0));
     }

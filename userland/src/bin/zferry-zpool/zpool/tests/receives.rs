@@ -340,7 +340,7 @@ claims! {
         assert_eq!(guids(&backup.dataset("backup/resclone")), [0x3b70_7d32_11af_8e53]);
     }
 
-    fn containers_are_sent_and_received(lab: &Lab) {
+    fn new_file_systems_are_sent_and_received(lab: &Lab) {
         let pool = lab.create("tank");
         pool.filesystem("tank/a");
         pool.snapshot("tank/a@s");

@@ -1,0 +1,495 @@
+//! What two nodes hold, in memory, and the rules by which it changes.
+//!
+//! Each state of a volume has a number of its own, which only a write changes.
+//! A run goes through if in every volume of the target the state is that of its
+//! `@sent`, and source and target still know that one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use engine::error::Family;
+use engine::zfs::Zfs;
+
+use super::Random;
+use super::nodes::{Ended, Nodes};
+use crate::images::lab::data;
+
+/// Most volumes of a tree; many enough to be in different states.
+const VOLUMES_MAX: usize = 5;
+/// Size of a volume's content in bytes, before up to as much again.
+const CONTENT_BYTES: usize = 60_000;
+/// Most snapshots of a person's own at one volume.
+const SNAPSHOTS_MAX: usize = 4;
+
+/// A content, and which state of the volume it is.
+#[derive(Debug, Clone)]
+struct State {
+    content: Vec<u8>,
+    number: u64,
+}
+
+/// A volume on one node.
+#[derive(Debug, Clone)]
+struct Volume {
+    head: State,
+    /// Oldest first; names and states.
+    snapshots: Vec<(String, State)>,
+    /// The node has marked its last `@sent` by a bookmark.
+    marked: bool,
+}
+
+impl Volume {
+    fn find(&self, short: &str) -> Option<&State> {
+        self.snapshots
+            .iter()
+            .find(|(name, _)| name == short)
+            .map(|(_, state)| state)
+    }
+
+    fn remove(&mut self, short: &str) {
+        self.snapshots.retain(|(name, _)| name != short);
+    }
+
+    /// Names that neither a run nor a person minds.
+    fn own(&self) -> Vec<String> {
+        let names = self.snapshots.iter().map(|(name, _)| name.clone());
+        names.filter(|name| name.starts_with('u')).collect()
+    }
+}
+
+/// About how long a run takes, in microseconds.
+const CUT_MICROSECONDS_MAX: u64 = 150_000;
+
+/// What happens to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cut {
+    Nothing,
+    /// The worker of this node is killed after some time.
+    Worker {
+        victim: usize,
+        delay: Duration,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Ending {
+    Synced,
+    Broken,
+    /// A worker was killed while it went on.
+    Cut,
+}
+
+/// Both nodes and what is known about them.
+pub struct World<'a> {
+    nodes: &'a Nodes,
+    random: Random,
+    /// By name below the root of the tree.
+    volumes: [BTreeMap<String, Volume>; 2],
+    /// A run from there met a broken chain, and left `@tosend` at the root.
+    left: [bool; 2],
+    seen: HashMap<Ending, usize>,
+    /// Makes names and contents that were never there before.
+    counter: u64,
+    now: u64,
+}
+
+impl<'a> World<'a> {
+    pub fn new(nodes: &'a Nodes, random: Random) -> Self {
+        let mut world = Self {
+            nodes,
+            random,
+            volumes: Default::default(),
+            left: [false; 2],
+            seen: HashMap::new(),
+            counter: 0,
+            now: 0,
+        };
+        world.add_volume(0);
+        world
+    }
+
+    pub fn seen(&self, ending: Ending) -> usize {
+        self.seen.get(&ending).copied().unwrap_or_default()
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    fn fresh_state(&mut self) -> State {
+        let number = self.fresh();
+        let more = self.random.below(CONTENT_BYTES);
+        State {
+            content: data(number, CONTENT_BYTES + more),
+            number,
+        }
+    }
+
+    fn any_volume(&mut self, node: usize) -> Option<String> {
+        let names: Vec<String> = self.volumes[node].keys().cloned().collect();
+        self.random.pick(&names).cloned()
+    }
+
+    /// One step of the history, and a look at what it touched.
+    pub fn step(&mut self, now: u64) {
+        self.now = now;
+        let node = self.random.below(2);
+        match self.random.below(100) {
+            0..30 => self.write(node),
+            30..36 => self.add_volume(node),
+            36..39 => self.destroy_volume(node),
+            39..49 => self.take(node),
+            49..55 => self.drop_own(node),
+            55..60 => self.rename_own(node),
+            60..66 => self.roll_back(node),
+            66..69 => self.lose_sent(node),
+            69..73 => self.cut(node),
+            _ => self.sync(node),
+        }
+        self.check_listing();
+    }
+
+    fn write(&mut self, node: usize) {
+        // A copy is written to now and then; who writes most is the source.
+        let Some(volume) = self.any_volume(node) else {
+            return;
+        };
+        let mut state = self.fresh_state();
+        // The volume keeps the size it was made with, which is more.
+        let length = self.random.below(CONTENT_BYTES);
+        state.content.truncate(length);
+        self.nodes.put(node, &volume, &state.content);
+        self.volume(node, &volume).head = state;
+    }
+
+    fn volume(&mut self, node: usize, volume: &str) -> &mut Volume {
+        self.volumes[node]
+            .get_mut(volume)
+            .expect("it was looked up")
+    }
+
+    fn add_volume(&mut self, node: usize) {
+        let count = self.volumes[node].len();
+        // Before the first run the other node has no tree, and must not get one.
+        let first = self.counter == 0;
+        if count >= VOLUMES_MAX || (count == 0 && !first) {
+            return;
+        }
+        let name = format!("v{}", self.fresh());
+        let head = self.fresh_state();
+        self.nodes.put(node, &name, &head.content);
+        let volume = Volume {
+            head,
+            snapshots: Vec::new(),
+            marked: false,
+        };
+        self.volumes[node].insert(name, volume);
+    }
+
+    /// On both nodes, as after a decision; one alone would come back.
+    fn destroy_volume(&mut self, node: usize) {
+        if self.volumes[node].len() < 2 {
+            return;
+        }
+        let Some(volume) = self.any_volume(node) else {
+            return;
+        };
+        for node in [0, 1] {
+            let Some(gone) = self.volumes[node].remove(&volume) else {
+                continue;
+            };
+            let names: Vec<_> = gone
+                .snapshots
+                .iter()
+                .map(|(short, _)| self.nodes.snapshot(node, &volume, short))
+                .collect();
+            self.nodes.zfs(node).destroy_snapshots(&names).unwrap();
+            self.nodes.destroy(node, &volume);
+        }
+    }
+
+    /// Snapshots of some volumes at once.
+    fn take(&mut self, node: usize) {
+        let short = format!("u{}", self.fresh());
+        let mut names = Vec::new();
+        for (volume, model) in &mut self.volumes[node] {
+            if self.random.below(2) == 0 && model.own().len() < SNAPSHOTS_MAX {
+                names.push(self.nodes.snapshot(node, volume, &short));
+                model.snapshots.push((short.clone(), model.head.clone()));
+            }
+        }
+        self.nodes.zfs(node).snapshot(&names).unwrap();
+    }
+
+    fn any_own(&mut self, node: usize) -> Option<(String, String)> {
+        let volume = self.any_volume(node)?;
+        let own = self.volumes[node][&volume].own();
+        let short = self.random.pick(&own)?.clone();
+        Some((volume, short))
+    }
+
+    fn drop_own(&mut self, node: usize) {
+        let Some((volume, short)) = self.any_own(node) else {
+            return;
+        };
+        let name = self.nodes.snapshot(node, &volume, &short);
+        self.nodes.zfs(node).destroy_snapshots(&[name]).unwrap();
+        self.volume(node, &volume).remove(&short);
+    }
+
+    fn rename_own(&mut self, node: usize) {
+        let Some((volume, short)) = self.any_own(node) else {
+            return;
+        };
+        let new = format!("u{}", self.fresh());
+        let (from, to) = (
+            self.nodes.snapshot(node, &volume, &short),
+            self.nodes.snapshot(node, &volume, &new),
+        );
+        let zfs = self.nodes.zfs(node);
+        zfs.rename_snapshot(&from, &to.short, engine::zfs::Scope::One)
+            .unwrap();
+        let model = self.volume(node, &volume);
+        for (name, _) in &mut model.snapshots {
+            if *name == short {
+                name.clone_from(&new);
+            }
+        }
+    }
+
+    /// What an operator does about a copy that was changed.
+    fn roll_back(&mut self, node: usize) {
+        let mut left = Vec::new();
+        if std::mem::take(&mut self.left[node]) {
+            left.push(self.nodes.root_snapshot(node, "tosend"));
+        }
+        for (volume, model) in &mut self.volumes[node] {
+            if model.find("tosend").is_some() {
+                left.push(self.nodes.snapshot(node, volume, "tosend"));
+                model.remove("tosend");
+            }
+        }
+        self.nodes.zfs(node).destroy_snapshots(&left).unwrap();
+        for (volume, model) in &mut self.volumes[node] {
+            // What was taken since, which holds the change.
+            let sent = model.find("sent").map(|sent| sent.number);
+            let Some(sent) = sent else { continue };
+            while let Some((short, state)) = model.snapshots.last() {
+                if state.number == sent {
+                    break;
+                }
+                let name = self.nodes.snapshot(node, volume, short);
+                self.nodes.zfs(node).destroy_snapshots(&[name]).unwrap();
+                model.snapshots.pop();
+            }
+            let (short, state) = model.snapshots.last().expect("sent is among them");
+            let to = self.nodes.snapshot(node, volume, short);
+            self.nodes.zfs(node).rollback(&to).unwrap();
+            model.head = state.clone();
+        }
+    }
+
+    /// Somebody destroys the source's `@sent`. Its bookmark takes its place.
+    fn lose_sent(&mut self, node: usize) {
+        let Some(volume) = self.any_volume(node) else {
+            return;
+        };
+        let model = self.volume(node, &volume);
+        if !model.marked || model.find("sent").is_none() {
+            return;
+        }
+        model.remove("sent");
+        let name = self.nodes.snapshot(node, &volume, "sent");
+        self.nodes.zfs(node).destroy_snapshots(&[name]).unwrap();
+    }
+
+    /// Why a run from `from` cannot reach `volume` of the other node.
+    fn obstacle(&self, from: usize, volume: &str) -> Option<String> {
+        let here = &self.volumes[from][volume];
+        let there = self.volumes[1 - from].get(volume)?;
+        let Some(base) = there.find("sent") else {
+            return Some(format!("{volume}: no @sent on the target"));
+        };
+        let ours = here.find("sent");
+        if ours.is_some_and(|ours| ours.content != base.content) {
+            return Some(format!("{volume}: another @sent"));
+        }
+        if ours.is_none() && !here.marked {
+            return Some(format!("{volume}: no base on the source"));
+        }
+        // Left by a run of that node that met a broken chain.
+        if there.find("tosend").is_some() {
+            return Some(format!("{volume}: @tosend is taken on the target"));
+        }
+        if there.head.number != base.number {
+            return Some(format!("{volume}: modified"));
+        }
+        None
+    }
+
+    /// A run during which one of the two workers is killed. It may end before
+    /// that; otherwise the next one goes through.
+    fn cut(&mut self, from: usize) {
+        let victim = self.random.below(2);
+        let delay = Duration::from_micros(self.random.next() % CUT_MICROSECONDS_MAX);
+        self.run(from, Cut::Worker { victim, delay });
+    }
+
+    fn sync(&mut self, from: usize) {
+        self.run(from, Cut::Nothing);
+    }
+
+    fn run(&mut self, from: usize, cut: Cut) {
+        if self.volumes[from].is_empty() {
+            return;
+        }
+        let names: Vec<String> = self.volumes[from].keys().cloned().collect();
+        let mut obstacles: Vec<String> = names
+            .iter()
+            .filter_map(|volume| self.obstacle(from, volume))
+            .collect();
+        if self.left[1 - from] {
+            obstacles.push("@tosend is taken at the target's root".to_owned());
+        }
+        let mut ended = self.cut_or_not(from, cut);
+        if cut != Cut::Nothing && ended.family == Some(Family::Transient) {
+            *self.seen.entry(Ending::Cut).or_default() += 1;
+            ended = self.nodes.sync(from);
+        }
+        let expected = (!obstacles.is_empty()).then_some(Family::BrokenChain);
+        assert_eq!(
+            ended.family, expected,
+            "step {}, n{from}: {}\n{obstacles:?}\n{self:#?}",
+            self.now, ended.told
+        );
+        for volume in &names {
+            // Whatever an earlier run had left is replaced.
+            let model = self.volume(from, volume);
+            model.remove("tosend");
+            let taken = model.head.clone();
+            let name = if obstacles.is_empty() {
+                "sent"
+            } else {
+                "tosend"
+            };
+            if obstacles.is_empty() {
+                model.remove("sent");
+                model.marked = true;
+            }
+            model.snapshots.push((name.to_owned(), taken.clone()));
+            if obstacles.is_empty() {
+                self.received(1 - from, volume, taken);
+            }
+        }
+        self.left[from] = !obstacles.is_empty();
+        let ending = if obstacles.is_empty() {
+            Ending::Synced
+        } else {
+            Ending::Broken
+        };
+        *self.seen.entry(ending).or_default() += 1;
+        self.check_contents(1 - from);
+    }
+
+    fn cut_or_not(&self, from: usize, cut: Cut) -> Ended {
+        let Cut::Worker { victim, delay } = cut else {
+            return self.nodes.sync(from);
+        };
+        let ended = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // Chance, not order: any moment of a run will do.
+                std::thread::sleep(delay);
+                self.nodes.kill_worker(victim);
+            });
+            self.nodes.sync(from)
+        });
+        self.nodes.revive(victim);
+        ended
+    }
+
+    fn received(&mut self, node: usize, volume: &str, state: State) {
+        let there = self.volumes[node]
+            .entry(volume.to_owned())
+            .or_insert_with(|| Volume {
+                head: state.clone(),
+                snapshots: Vec::new(),
+                marked: false,
+            });
+        there.remove("sent");
+        // Whatever it marked as a source is older than what it has now.
+        there.marked = false;
+        there.head = state.clone();
+        there.snapshots.push(("sent".to_owned(), state));
+    }
+
+    /// Both sides list what they should, in that order, and equal snapshots
+    /// have equal guids.
+    fn check_listing(&self) {
+        for node in [0, 1] {
+            let tree = self.nodes.tree(node);
+            for (volume, model) in &self.volumes[node] {
+                let name = self.nodes.volume(node, volume);
+                let listed = tree.iter().find(|dataset| dataset.name == name);
+                let listed = listed.unwrap_or_else(|| panic!("{name} is gone: {self:#?}"));
+                let shorts: Vec<&str> = listed
+                    .snapshots
+                    .iter()
+                    .map(|snapshot| snapshot.short.as_str())
+                    .collect();
+                let ours: Vec<&str> = model.snapshots.iter().map(|(name, _)| &**name).collect();
+                assert_eq!(shorts, ours, "step {}: {name}\n{self:#?}", self.now);
+            }
+            let volumes = tree
+                .iter()
+                .filter(|dataset| dataset.name.ancestors().count() > 1);
+            assert_eq!(
+                volumes.count(),
+                self.volumes[node].len(),
+                "step {}",
+                self.now
+            );
+        }
+    }
+
+    fn check_contents(&self, node: usize) {
+        for (volume, model) in &self.volumes[node] {
+            let at = |short| self.nodes.get(node, volume, short);
+            let when = format!("step {}: {volume} on n{node}", self.now);
+            assert!(at(None) == model.head.content, "{when}");
+            if let Some(sent) = model.find("sent") {
+                assert!(at(Some("sent")) == sent.content, "{when}@sent");
+            }
+        }
+    }
+
+    /// Every snapshot of every volume, and every block.
+    pub fn check_everything(&self) {
+        for node in [0, 1] {
+            self.check_contents(node);
+            for (volume, model) in &self.volumes[node] {
+                for (short, state) in &model.snapshots {
+                    let content = self.nodes.get(node, volume, Some(short));
+                    assert!(content == state.content, "{volume}@{short} on n{node}");
+                }
+            }
+        }
+        self.nodes.check();
+    }
+}
+
+impl std::fmt::Debug for World<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (node, volumes) in self.volumes.iter().enumerate() {
+            for (name, volume) in volumes {
+                write!(f, "n{node} {name}: head {}", volume.head.number)?;
+                for (short, state) in &volume.snapshots {
+                    write!(f, ", {short} {}", state.number)?;
+                }
+                writeln!(f, "{}", if volume.marked { ", marked" } else { "" })?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! The binary on pools in files: real ZFS, driven end to end.
+//!
+//! Each test has a folder of its own with its own images, and skips itself,
+//! loudly, where there is no libzpool to run them.
+
+mod commands;
+mod cuts;
+mod faults;
+mod history;
+mod lab;
+mod replicate;
+mod ssh;
+mod sync;
