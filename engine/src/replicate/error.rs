@@ -4,6 +4,8 @@ use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::plan::Conflict;
+use crate::protocol::message::Failure;
+use crate::zfs::ZfsErrorKind;
 
 /// A replication that failed, with the state it leaves.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +61,10 @@ pub enum ReplicateError {
     },
 }
 
+fn is_modified(cause: &PeerError) -> bool {
+    matches!(cause.failure(), Some(Failure::Zfs(error)) if error.kind == ZfsErrorKind::Modified)
+}
+
 fn summary(conflicts: &[Conflict]) -> String {
     match conflicts {
         [] => "conflict".to_owned(),
@@ -91,13 +97,13 @@ impl ReplicateError {
             Self::Transfer {
                 target, done: 0, ..
             } => Some(format!(
-                "{} is as it was; nothing of this stream was kept",
+                "{} has no new snapshot; what came of the stream is kept to go on from",
                 target.dataset
             )),
             Self::Transfer {
                 target, done, of, ..
             } => Some(format!(
-                "{done} of {of} datasets have their new snapshot; {} is as it was",
+                "{done} of {of} datasets have their new snapshot; what came of the stream for {} is kept to go on from",
                 target.dataset
             )),
             Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
@@ -111,8 +117,14 @@ impl ReplicateError {
         match self {
             Self::Conflicts { conflicts } => conflicts.iter().map(Conflict::remedy).collect(),
             Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
-                vec!["run the same command again; it goes on from the same base".to_owned()]
+                vec!["run the same command again; it goes on where this one was cut".to_owned()]
             }
+            // A change too small for the plan to see.
+            Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(
+                "if the changes of {0} may be lost, on the target: zfs rollback to its newest \
+                 snapshot; then keep it unchanged: zfs set readonly=on {0}",
+                target.dataset
+            )],
             Self::NoSource { dataset, .. } => {
                 vec![format!("see what there is: zfs list -r {}", dataset.pool())]
             }

@@ -104,6 +104,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         program: "zferry test".into(),
         node: name.into(),
         platform: "files".into(),
+        images: Vec::new(),
     };
     let (near, far) = local::pair();
     let helper = Helper {

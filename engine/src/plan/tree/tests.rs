@@ -161,13 +161,21 @@ fn an_older_snapshot_is_not_sent_over_a_newer_one() {
 #[test]
 fn a_modified_target_is_a_conflict_that_counts_the_bytes() {
     let mut target = dataset("backup/b", &[("x", 1)]);
-    target.written_bytes = 4711;
+    target.written_bytes = 47110;
     let plan = plan(&[dataset("tank/a", &[("x", 1), ("y", 2)])], &[target], "y");
     let text = only_conflict(&plan).to_string();
     assert!(
-        text.contains("4711 bytes") && text.contains("backup/b@x"),
+        text.contains("47110 bytes") && text.contains("backup/b@x"),
         "{text}"
     );
+}
+
+#[test]
+fn a_dataset_that_was_rolled_back_counts_as_unchanged() {
+    let mut target = dataset("backup/b", &[("x", 1)]);
+    target.written_bytes = 1024;
+    let plan = plan(&[dataset("tank/a", &[("x", 1), ("y", 2)])], &[target], "y");
+    assert!(matches!(only_step(&plan), Step::Incremental { .. }));
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn a_part_that_does_not_fit_is_in_the_way_and_nothing_is_planned() {
 #[test]
 fn changes_of_the_target_forbid_to_go_on() {
     let mut there = target(&[("old", 1)], left(2, Some(1)));
-    there.written_bytes = 4096;
+    there.written_bytes = 65_536;
     let plan = plan(&[source()], &[there], "cut");
     assert!(matches!(only_conflict(&plan), Conflict::Modified { .. }));
 }
