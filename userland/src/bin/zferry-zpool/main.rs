@@ -25,7 +25,10 @@ fn main() -> ExitCode {
         maximum: Some(0),
     };
     if let Err(error) = rustix::process::setrlimit(Resource::Core, none) {
-        return give_up(userland::EXIT_USAGE, &format!("cannot forbid core dumps: {error}"));
+        return give_up(
+            userland::EXIT_USAGE,
+            &format!("cannot forbid core dumps: {error}"),
+        );
     }
     match descriptors::take_control() {
         Ok(Some(control)) => run(control),
