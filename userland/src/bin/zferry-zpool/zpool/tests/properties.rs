@@ -3,10 +3,7 @@
 use rustix::io::Errno;
 use userland::protocol::{Call, Property};
 
-use super::{MIB, claims, noise, number, words};
-
-/// `ZFS_ERR_BADPROP`
-const BAD_PROPERTY: i32 = 1044;
+use super::{MIB, bad_index, claims, noise, number, words};
 
 fn set(dataset: &str, properties: Vec<Property>) -> Call {
     Call::SetProperties {
@@ -42,7 +39,7 @@ claims! {
         let invalid = Errno::INVAL.raw_os_error();
         let long = words("org.zferry:long", &"x".repeat(9000));
         for (property, errno) in [
-            (number("readonly", 7), BAD_PROPERTY),
+            (number("readonly", 7), bad_index()),
             (words("readonly", "on"), invalid),
             (number("mountpoint", 1), invalid),
             (number("used", 1), invalid),
