@@ -37,15 +37,8 @@ const PLAIN: SendFlags = SendFlags {
     raw: false,
 };
 
-/// The errno of a number that stands for no word: `ZFS_ERR_BADPROP`, which 2.1
-/// does not have.
-fn bad_index() -> i32 {
-    if env!("LIBZPOOL_VERSION").starts_with("2.1.") {
-        22
-    } else {
-        1044
-    }
-}
+/// `ZFS_ERR_BADPROP`: a number that stands for no word.
+const BAD_PROPERTY: i32 = 1044;
 
 /// Tells a process which stage of a test it is.
 const STAGE: &str = "ZFERRY_TEST_STAGE";

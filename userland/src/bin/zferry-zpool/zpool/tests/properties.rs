@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use userland::protocol::{Call, Property};
 
-use super::{MIB, bad_index, claims, noise, number, words};
+use super::{BAD_PROPERTY, MIB, claims, noise, number, words};
 
 fn set(dataset: &str, properties: Vec<Property>) -> Call {
     Call::SetProperties {
@@ -39,7 +39,7 @@ claims! {
         let invalid = Errno::INVAL.raw_os_error();
         let long = words("org.zferry:long", &"x".repeat(9000));
         for (property, errno) in [
-            (number("readonly", 7), bad_index()),
+            (number("readonly", 7), BAD_PROPERTY),
             (words("readonly", "on"), invalid),
             (number("mountpoint", 1), invalid),
             (number("used", 1), invalid),
