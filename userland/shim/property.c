@@ -11,13 +11,6 @@
 #include <sys/zio_compress.h>
 #include <zfs_prop.h>
 
-/* Since 2.2 an index out of range has a number of its own. */
-#if ZS_VERSION < 20200
-#define	ZS_BAD_INDEX	EINVAL
-#else
-#define	ZS_BAD_INDEX	ZFS_ERR_BADPROP
-#endif
-
 static int
 check_user_property(const zs_property_t *property)
 {
@@ -68,7 +61,7 @@ check_number(const char *dataset, zfs_prop_t known, uint64_t number)
 
 	if (zfs_prop_get_type(known) == PROP_TYPE_INDEX &&
 	    zfs_prop_index_to_string(known, number, &word) != 0)
-		return (ZS_BAD_INDEX);
+		return (ZFS_ERR_BADPROP);
 	if (known == ZFS_PROP_RECORDSIZE &&
 	    number > (uint64_t)zfs_max_recordsize)
 		return (ERANGE);

@@ -37,6 +37,9 @@ const PLAIN: SendFlags = SendFlags {
     raw: false,
 };
 
+/// `ZFS_ERR_BADPROP`: a number that stands for no word.
+const BAD_PROPERTY: i32 = 1044;
+
 /// Tells a process which stage of a test it is.
 const STAGE: &str = "ZFERRY_TEST_STAGE";
 /// Tells it where the images of its test are.

@@ -3,10 +3,7 @@
 use rustix::io::Errno;
 use userland::protocol::{Call, Property};
 
-use super::{MIB, claims, noise, number, words};
-
-/// `ZFS_ERR_BADPROP`
-const BAD_PROPERTY: i32 = 1044;
+use super::{BAD_PROPERTY, MIB, claims, noise, number, words};
 
 fn set(dataset: &str, properties: Vec<Property>) -> Call {
     Call::SetProperties {

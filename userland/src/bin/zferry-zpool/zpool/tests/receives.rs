@@ -6,8 +6,8 @@ use userland::protocol::{
 };
 
 use super::{
-    BEGIN_BYTES, Ends, Lab, MIB, Pool, claims, die, from_snapshot, in_processes, noise, number,
-    plain, recorded, request, words,
+    BAD_PROPERTY, BEGIN_BYTES, Ends, Lab, MIB, Pool, claims, die, from_snapshot, in_processes,
+    noise, number, plain, recorded, request, words,
 };
 
 /// `ZFS_ERR_STREAM_TRUNCATED`
@@ -248,7 +248,7 @@ claims! {
         );
         assert_eq!(answer.unwrap(), Answer::Received(vec![
             ("readonly".to_owned(), errno(Errno::INVAL)),
-            ("checksum".to_owned(), 1044),
+            ("checksum".to_owned(), BAD_PROPERTY),
         ]));
         assert_eq!(pool.dataset("tank/w").properties, vec![
             number("compression", 2), words("org.zferry:note", "sent"), number("readonly", 1),
