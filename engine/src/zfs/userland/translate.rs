@@ -95,7 +95,6 @@ fn kind(error: &Error) -> ZfsErrorKind {
         Error::ImageInUse(_) => ZfsErrorKind::Busy,
         Error::NotAFile(_) | Error::ImageTooSmall { .. } => ZfsErrorKind::Invalid,
         Error::Exists(_) => ZfsErrorKind::Exists,
-        Error::DiskFull { .. } => ZfsErrorKind::NoSpace,
         Error::Start { fault, .. } => match fault {
             StartFault::Protocol(_) => ZfsErrorKind::Unavailable,
             StartFault::NotAPool | StartFault::OtherName(_) | StartFault::TooSmall => {
