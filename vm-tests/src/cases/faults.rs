@@ -14,7 +14,7 @@ use crate::pair::Pair;
 
 pub(super) const CASES: &[Case] = cases![Zferry:
     a_cut_link_is_noticed_and_the_next_run_converges,
-    a_killed_driver_leaves_nothing_and_the_next_run_converges,
+    a_killed_driver_is_no_loss_and_the_next_run_converges,
     a_killed_helper_is_an_error_and_the_next_run_converges,
     a_power_cut_of_the_target_leaves_the_old_state_or_the_new_one,
 ];
@@ -127,7 +127,7 @@ fn a_cut_link_is_noticed_and_the_next_run_converges(pair: &Pair) -> Result<()> {
     converges(pair, &run.source, &run.target)
 }
 
-fn a_killed_driver_leaves_nothing_and_the_next_run_converges(pair: &Pair) -> Result<()> {
+fn a_killed_driver_is_no_loss_and_the_next_run_converges(pair: &Pair) -> Result<()> {
     let mut run = increment_underway(pair, "driver")?;
     pair.source.signal(run.driver.pid()?, Signal::Kill)?;
     let output = run.driver.wait()?;

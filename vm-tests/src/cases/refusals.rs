@@ -12,7 +12,7 @@ use crate::script::quote;
 pub(super) const CASES: &[Case] = cases![Zferry:
     a_modified_target_is_refused_and_left_alone,
     a_target_without_a_common_snapshot_is_refused,
-    a_full_target_pool_is_an_error_that_leaves_nothing,
+    a_full_target_pool_is_an_error_and_with_room_the_next_run_goes_on,
     a_wrong_key_is_refused,
     an_unknown_host_key_is_refused_with_the_command_that_adds_it,
     a_changed_host_key_is_refused,
@@ -102,7 +102,7 @@ fn a_target_without_a_common_snapshot_is_refused(pair: &Pair) -> Result<()> {
     Ok(())
 }
 
-fn a_full_target_pool_is_an_error_that_leaves_nothing(pair: &Pair) -> Result<()> {
+fn a_full_target_pool_is_an_error_and_with_room_the_next_run_goes_on(pair: &Pair) -> Result<()> {
     let source = pair.source.dataset("large").create()?;
     source.fill(&Data {
         seed: 3,
@@ -114,10 +114,16 @@ fn a_full_target_pool_is_an_error_that_leaves_nothing(pair: &Pair) -> Result<()>
     let failed = run(&pair.source, &arguments)?;
     ensure!(failed.code == 1, "exit {}: {}", failed.code, failed.text());
     ensure!(failed.text().contains("quota"), "{}", failed.text());
-    ensure!(!target.exists()?, "a part of it stayed");
+    ensure!(
+        target.guids()?.is_empty(),
+        "a stream that did not fit became a snapshot"
+    );
     pair.target
         .sh(format!("zfs set quota=none {}", parent.name()))?;
     replicate(&pair.source, &arguments)?;
+    let newest = newest_snapshot(&target)?;
+    let sent = source.contents_at(&newest)?;
+    sent.ensure_same(&target.contents_at(&newest)?)?;
     // A pool that is really full.
     let name = format!("{}-tiny", pair.target.standing_pool());
     pair.target.sh(format!(
@@ -127,12 +133,22 @@ fn a_full_target_pool_is_an_error_that_leaves_nothing(pair: &Pair) -> Result<()>
     ))?;
     let remote = format!("target:{name}/copy");
     let failed = run(&pair.source, &[source.name(), &remote])?;
-    let left = pair.target.run(format!("zfs list {name}/copy"))?;
+    let left = pair
+        .target
+        .run(format!("zfs list -H -t snapshot -o name -r {name}"))?;
+    pair.target.sh(format!("zfs destroy {name}/ballast"))?;
+    let with_room = run(&pair.source, &[source.name(), &remote])?;
     pair.target
         .sh(format!("zpool destroy {name} && rm /var/tmp/tiny.img"))?;
     ensure!(failed.code == 1, "exit {}: {}", failed.code, failed.text());
     ensure!(failed.text().contains("out of space"), "{}", failed.text());
-    ensure!(!left.ok(), "a part of it stayed");
+    ensure!(left.text().trim().is_empty(), "{}", left.text());
+    ensure!(
+        with_room.code == 0,
+        "exit {}: {}",
+        with_room.code,
+        with_room.text()
+    );
     Ok(())
 }
 
