@@ -11,6 +11,7 @@ mod endpoint;
 mod environment;
 mod exit;
 mod failure;
+mod image_remedies;
 mod lock;
 mod output;
 mod remote_command;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::Subcommand;
 use engine::image::{Image, ImageError};
-use engine::name::DatasetName;
+use engine::name::{DatasetName, SnapshotName};
 use engine::zfs::userland::Contents;
 
 use crate::size::Size;
@@ -37,6 +37,10 @@ pub enum Action {
     Put(Put),
     Get(Get),
     Check(Check),
+    Rollback(Rollback),
+    Rename(Rename),
+    Abort(Abort),
+    Destroy(Destroy),
 }
 
 /// Make a new file with an empty pool in it
@@ -94,6 +98,43 @@ pub struct Check {
     /// Which images [default: all that --image names]
     #[arg(value_name = "POOL[=FILE]")]
     pub which: Vec<Which>,
+}
+
+/// Roll a dataset back to its newest snapshot (zfs rollback)
+///
+/// What was written since is lost.
+#[derive(Debug, clap::Args)]
+pub struct Rollback {
+    /// The snapshot, which has to be the newest of its dataset
+    #[arg(value_name = "DATASET@SNAPSHOT", value_parser = SnapshotName::parse)]
+    pub to: SnapshotName,
+}
+
+/// Rename a dataset or a snapshot (zfs rename)
+#[derive(Debug, clap::Args)]
+pub struct Rename {
+    /// What to rename
+    #[arg(value_name = "OLD", value_parser = Contents::parse)]
+    pub from: Contents,
+    /// Its new name, of the same kind and in the same pool
+    #[arg(value_name = "NEW", value_parser = Contents::parse)]
+    pub to: Contents,
+}
+
+/// Give up the part of a stream that a cut transfer left (zfs receive -A)
+#[derive(Debug, clap::Args)]
+pub struct Abort {
+    /// The dataset that it was to go to
+    #[arg(value_name = "DATASET")]
+    pub dataset: DatasetName,
+}
+
+/// Destroy a snapshot (zfs destroy)
+#[derive(Debug, clap::Args)]
+pub struct Destroy {
+    /// The snapshot
+    #[arg(value_name = "DATASET@SNAPSHOT", value_parser = SnapshotName::parse)]
+    pub snapshot: SnapshotName,
 }
 
 /// An image: by the name of its pool, if `--image` says the rest, or in full.

@@ -18,6 +18,7 @@ use engine::sync::config::NodeName;
 use crate::args::{Command, Global};
 use crate::environment;
 use crate::failure::Failure;
+use crate::image_remedies::reworded;
 use crate::output::{Console, Outcome};
 
 /// What every command may need.
@@ -76,11 +77,12 @@ impl Context {
 
 /// Runs a command to its end.
 pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure> {
-    match command {
+    let result = match command {
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
         Command::Status(args) => status::run(context, &args),
         Command::Images(args) => image::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,
-    }
+    };
+    reworded(result, &context.images().unwrap_or_default())
 }

@@ -8,6 +8,7 @@ mod create;
 mod get;
 mod list;
 mod put;
+mod repair;
 
 use std::sync::Arc;
 
@@ -32,6 +33,10 @@ pub async fn run(context: &Context, args: Images) -> Result<Outcome, Failure> {
         Action::Put(args) => put::run(&images, args).await,
         Action::Get(args) => get::run(&images, args).await,
         Action::Check(args) => check::run(chosen(images, args.which)?).await,
+        Action::Rollback(args) => repair::rollback(&images, args).await,
+        Action::Rename(args) => repair::rename(&images, args).await,
+        Action::Abort(args) => repair::abort(&images, args).await,
+        Action::Destroy(args) => repair::destroy(&images, args).await,
     }
 }
 

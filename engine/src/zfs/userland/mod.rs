@@ -178,13 +178,28 @@ impl ImagePool {
         self.order(&Tried::new("clone", of), call)
     }
 
+    /// Renames a dataset within its pool.
+    ///
+    /// # Errors
+    /// `NotFound`, `Exists`, `CrossDevice` for another pool.
+    pub fn rename(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        let call = Call::RenameDataset {
+            from: from.to_string(),
+            to: to.to_string(),
+        };
+        self.order(&Tried::new("rename", from), call)
+    }
+
     /// Destroys a dataset that has neither snapshots nor children, and what a
     /// cut receive left in it.
     ///
     /// # Errors
     /// `NotFound`, `Exists` if it has snapshots or children, `Busy`.
     pub fn destroy(&self, dataset: &DatasetName) -> Result<(), ZfsError> {
-        match self.abort_receive(dataset) {
+        let beside = Call::DestroyDataset {
+            name: format!("{dataset}/%recv"),
+        };
+        match self.order(&Tried::new("destroy", dataset), beside) {
             Err(error) if error.kind != ZfsErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -194,17 +209,36 @@ impl ImagePool {
         self.order(&Tried::new("destroy", dataset), call)
     }
 
-    /// Gives up what a cut receive left beside a dataset that was there before
-    /// (`zfs receive -A`). One that was to come into being is itself what is
-    /// left: [`Self::destroy`] it.
+    /// Gives up what a cut receive left (`zfs receive -A`): the state beside a
+    /// dataset that was there before, or the dataset itself if it was to come
+    /// into being.
     ///
     /// # Errors
     /// `NotFound` if nothing is left, `Busy` if the receive is running.
     pub fn abort_receive(&self, dataset: &DatasetName) -> Result<(), ZfsError> {
-        let call = Call::DestroyDataset {
+        let tried = Tried::new("give up the receive into", dataset);
+        let beside = Call::DestroyDataset {
             name: format!("{dataset}/%recv"),
         };
-        self.order(&Tried::new("give up the receive into", dataset), call)
+        match self.order(&tried, beside) {
+            Err(error) if error.kind == ZfsErrorKind::NotFound => {}
+            done => return done,
+        }
+        let listed = self.tree(dataset, Scope::One)?;
+        let itself = listed
+            .and_then(|mut tree| tree.pop())
+            .is_some_and(|found| found.partial.is_some() && found.snapshots.is_empty());
+        if !itself {
+            return Err(ZfsError::new(
+                "give up the receive into",
+                dataset,
+                ZfsErrorKind::NotFound,
+            ));
+        }
+        let call = Call::DestroyDataset {
+            name: dataset.to_string(),
+        };
+        self.order(&tried, call)
     }
 
     fn ask(&self, tried: &Tried, call: Call) -> Result<Answer, ZfsError> {
