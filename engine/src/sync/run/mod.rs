@@ -18,6 +18,7 @@
 //! |---|---|---|---|
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | mark | the same, #mark=S1 | sent=S0 | the same |
+//! | target: unknown tosend destroyed | the same | sent=S0 | the same |
 //! | transfer of a part of the tree | sent=S0 tosend=S1 | tosend=S1 in some | completes S1, commits, then sends S1→S2 |
 //! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |
@@ -37,6 +38,7 @@ mod report;
 mod round;
 mod service;
 mod side;
+mod stale;
 #[cfg(test)]
 mod tests;
 

@@ -7,6 +7,7 @@ use super::Action;
 use super::error::TargetError;
 use super::marks::Marks;
 use super::side::Side;
+use super::stale::Stale;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
@@ -108,7 +109,9 @@ impl<'a> Round<'a> {
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
-        let plan = self.plan(source_tree, &target_tree, target)?;
+        let stale = Stale::find(side, peer, source_tree, &self.sends.src, target_tree).await?;
+        let plan = self.plan(source_tree, &stale.tree, target)?;
+        let target_tree = &stale.tree;
         if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
             return Err(TargetError::TargetExists {
                 dst: target.dst.clone(),
@@ -133,9 +136,9 @@ impl<'a> Round<'a> {
             .begin(transfers.source, source_tree, tosend, here)
             .await;
         self.tolerate(marked)?;
-        let report = transfers
-            .run(&plan, &target.dst, target_tree.is_empty())
-            .await?;
+        let root_is_new = target_tree.is_empty();
+        stale.destroy(side, transfers.target).await?;
+        let report = transfers.run(&plan, &target.dst, root_is_new).await?;
         self.commit(peer, &plan, side).await?;
         // Those that `begin` destroyed are listed still; missing is no error.
         marks.end(source, source_tree, tosend).await?;
