@@ -12,3 +12,4 @@ mod repairs;
 mod replicate;
 mod ssh;
 mod sync;
+mod three;

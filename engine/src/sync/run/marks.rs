@@ -8,7 +8,7 @@
 //! cost no space. Their names carry resource, target and guid; when a target is
 //! in reach, those it has no use for are destroyed.
 
-use crate::name::{BookmarkName, Guid, NameError, ShortName, SnapshotName};
+use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
@@ -133,6 +133,36 @@ impl Marks {
         source.bookmark(new).await
     }
 
+    /// What this target may have of `dataset`, by its marks there.
+    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+        let marks = dataset.bookmarks.iter();
+        marks
+            .filter(|mark| self.is_ours(&mark.short))
+            .map(|mark| mark.guid)
+            .collect()
+    }
+
+    /// The mark to make of `snapshot`, unless `dataset` has it.
+    pub(super) fn missing(&self, dataset: &Dataset, snapshot: &Snapshot) -> Option<NewBookmark> {
+        if self.guids(dataset).contains(&snapshot.guid) {
+            return None;
+        }
+        let short = self.name(snapshot.guid).ok()?;
+        Some(self.request(dataset, snapshot, &short))
+    }
+
+    /// This target's marks in `dataset` of what is older than `createtxg`.
+    pub(super) fn older_than(&self, dataset: &Dataset, createtxg: CreateTxg) -> Vec<BookmarkName> {
+        let marks = dataset.bookmarks.iter();
+        marks
+            .filter(|mark| self.is_ours(&mark.short) && mark.createtxg < createtxg)
+            .map(|mark| BookmarkName {
+                dataset: dataset.name.clone(),
+                short: mark.short.clone(),
+            })
+            .collect()
+    }
+
     fn request(&self, dataset: &Dataset, snapshot: &Snapshot, short: &ShortName) -> NewBookmark {
         NewBookmark {
             of: SnapshotName {
@@ -144,9 +174,9 @@ impl Marks {
     }
 }
 
-async fn destroy(source: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
+pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
     if marks.is_empty() {
         return Ok(());
     }
-    source.destroy_bookmarks(marks).await
+    peer.destroy_bookmarks(marks).await
 }
