@@ -10,11 +10,13 @@
 //! checksum is zero. Reference: OpenZFS `module/zfs/dmu_send.c` `dump_record`,
 //! `lib/libzfs/libzfs_sendrecv.c` `dump_filesystems`.
 
+mod features;
 mod fletcher;
 mod record;
 
 use std::ops::ControlFlow;
 
+pub use features::feature_names;
 use fletcher::Fletcher4;
 pub use record::{Begin, KINDS, Kind, Record};
 

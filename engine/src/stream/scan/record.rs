@@ -77,10 +77,10 @@ impl Kind {
 }
 
 /// A record's header: what it is about, without its payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Record {
     /// A stream or a package begins.
-    Begin(Begin),
+    Begin(Box<Begin>),
     /// An object is created or changed.
     Object {
         /// Its number.
@@ -166,7 +166,7 @@ pub enum Record {
 }
 
 /// What a BEGIN record says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Begin {
     /// A package of several streams (`zfs send -R`, `-I`), not a stream.
     pub is_package: bool,
@@ -178,23 +178,18 @@ pub struct Begin {
     pub from_guid: Option<Guid>,
     /// When the snapshot was taken, seconds since 1970.
     pub creation_seconds: u64,
-    /// The snapshot's name where it was sent.
-    name: [u8; NAME_BYTES],
+    /// The snapshot's name where it was sent, as text for people: bytes that
+    /// are none, and control characters, are replaced.
+    pub name: String,
 }
 
 /// Size of a name in the record, with its final zero.
 const NAME_BYTES: usize = 256;
 
-impl Begin {
-    /// The snapshot's name where it was sent, as text. Bytes that are none are
-    /// replaced, control characters as well: it is for people to read.
-    #[must_use]
-    pub fn name(&self) -> String {
-        let end = self.name.iter().position(|byte| *byte == 0);
-        let bytes = &self.name[..end.unwrap_or(NAME_BYTES)];
-        let text = String::from_utf8_lossy(bytes);
-        text.replace(char::is_control, "\u{fffd}")
-    }
+fn name(bytes: &[u8; NAME_BYTES]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    let text = String::from_utf8_lossy(&bytes[..end.unwrap_or(NAME_BYTES)]);
+    text.replace(char::is_control, "\u{fffd}")
 }
 
 impl Record {
@@ -248,14 +243,17 @@ impl Record {
                     creation_seconds: at64(24),
                     to_guid: Guid(at64(40)),
                     from_guid: Some(Guid(at64(48))).filter(|guid| guid.0 != 0),
-                    name: field(bytes, 56),
+                    name: name(&field(bytes, 56)),
                 };
                 let most = if begin.is_package {
                     PACKAGE_PAYLOAD_BYTES_MAX
                 } else {
                     BLOCK_BYTES_MAX
                 };
-                (Self::Begin(begin), bounded(u64::from(at32(4)), most)?)
+                (
+                    Self::Begin(Box::new(begin)),
+                    bounded(u64::from(at32(4)), most)?,
+                )
             }
             Kind::Object => {
                 let (bonus, raw_bonus) = (at32(28), at32(36));
