@@ -7,7 +7,7 @@ mod commands;
 mod cuts;
 mod faults;
 mod history;
-mod lab;
+pub mod lab;
 mod repairs;
 mod replicate;
 mod ssh;
