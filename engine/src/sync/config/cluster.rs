@@ -4,11 +4,12 @@
 //! keywords alone: two nodes that disagreed about the list could both believe
 //! that they send.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ini::Document;
 use super::lookup::{Found, Lookup};
-use super::mistake::{Mistake, MistakeKind};
+use super::mistake::{Mistake, MistakeKind, Notice};
 use super::names::{NodeName, ServiceName};
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, choice, duration};
@@ -19,6 +20,9 @@ const NODES_MAX: usize = 64;
 
 /// `lock_timeout` if it is not set.
 const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The `env` whose services are never sent to or by a node of another one.
+pub const ENV_PRODUCTION: &str = "PRD";
 
 /// Who takes part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -46,6 +50,9 @@ pub(super) struct Settings {
     pub cluster: Cluster,
     pub topology: Topology,
     pub env: Option<String>,
+    /// `node_env` of the nodes that have one; read after the rest, because it
+    /// is scoped.
+    pub node_envs: BTreeMap<NodeName, String>,
     pub lock_timeout: Duration,
 }
 
@@ -85,7 +92,56 @@ pub(super) fn read(
         },
         topology: topology.unwrap_or(Topology::Failover),
         env: env.filter(|env| !env.is_empty()),
+        node_envs: BTreeMap::new(),
         lock_timeout: lock_timeout.unwrap_or(LOCK_TIMEOUT_DEFAULT),
+    }
+}
+
+/// Reads `node_env` of every node that `lookup` knows.
+pub(super) fn node_envs(
+    lookup: Lookup<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> BTreeMap<NodeName, String> {
+    let mut envs = BTreeMap::new();
+    for node in lookup.cluster.all() {
+        let lookup = Lookup {
+            node: Some(node),
+            ..lookup
+        };
+        match lookup.find("DEFAULT", "node_env") {
+            Ok(Some(found)) if !found.text.is_empty() => {
+                envs.insert(node.clone(), found.text);
+            }
+            Ok(_) => {}
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    envs
+}
+
+/// The rule about `env = PRD` says nothing about a node whose own env is not
+/// said.
+pub(super) fn note_unknown_envs(
+    lookup: Lookup<'_>,
+    settings: &Settings,
+    notices: &mut Vec<Notice>,
+) {
+    if settings.env.as_deref() != Some(ENV_PRODUCTION) {
+        return;
+    }
+    let all = settings.cluster.all();
+    let unknown: Vec<&str> = all
+        .filter(|node| !settings.node_envs.contains_key(*node))
+        .map(NodeName::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        notices.push(Notice {
+            place: lookup.place("DEFAULT", "env"),
+            text: format!(
+                "it is not said whether these nodes are {ENV_PRODUCTION} too, so none is refused: {}; write `node_env = {ENV_PRODUCTION}`, with a scope where it differs",
+                unknown.join(" ")
+            ),
+        });
     }
 }
 
