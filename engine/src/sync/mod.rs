@@ -10,9 +10,11 @@
 //! Nothing in these three modules connects, calls ZFS, reads a clock or the
 //! environment: the caller hands in directories, the node's name and the time.
 
+pub mod attempts;
 pub mod config;
 pub mod moment;
 pub mod run;
 pub mod schedule;
+pub mod select;
 pub mod state;
 pub mod status;

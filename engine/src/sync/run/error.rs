@@ -1,12 +1,15 @@
 //! Why a sync, or its part for one target, did not happen.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::replicate::ReplicateError;
-use crate::sync::config::ResolveError;
+use super::commands::CommandError;
+use crate::sync::config::{ResolveError, duration_text};
 use crate::sync::state::TroubleKind;
 
 /// A machine could not be reached.
@@ -71,6 +74,66 @@ impl SyncError {
     }
 }
 
+/// A resource could not be sent at all, or not be ended as it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ResourceError {
+    /// Another run has it.
+    #[error("{0}")]
+    Locked(Arc<ConnectFault>),
+    /// A command of the configuration failed.
+    #[error("{what} failed: {source}")]
+    Command {
+        /// Which one: the keyword, or what it is for.
+        what: String,
+        /// How.
+        source: Arc<CommandError>,
+    },
+    /// Listing, snapshots or the rotation of the source failed.
+    #[error("{0}")]
+    Source(Arc<PeerError>),
+    /// What was tried could not be written down.
+    #[error("the attempt cannot be written down: {0}")]
+    Attempts(Arc<std::io::Error>),
+}
+
+impl ResourceError {
+    pub(super) fn command(what: impl Into<String>, error: CommandError) -> Self {
+        Self::Command {
+            what: what.into(),
+            source: Arc::new(error),
+        }
+    }
+
+    pub(super) fn source(error: PeerError) -> Self {
+        Self::Source(Arc::new(error))
+    }
+
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Locked(fault) => fault.family,
+            Self::Command { .. } | Self::Attempts(_) => Family::Failed,
+            Self::Source(error) => error.family(),
+        }
+    }
+
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::Locked(fault) => fault.remedy.iter().cloned().collect(),
+            Self::Command { .. } => {
+                vec!["see what the command does when it is started by hand".to_owned()]
+            }
+            Self::Source(_) => Vec::new(),
+            Self::Attempts(_) => {
+                vec!["name a folder that this user may write to with --state".to_owned()]
+            }
+        }
+    }
+}
+
 /// One target of one resource has not got its data.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
@@ -98,6 +161,12 @@ pub enum TargetError {
         /// The dataset on the target.
         dst: DatasetName,
     },
+    /// It took longer than `timeout` of the resource.
+    #[error("it took longer than {}, the timeout of the resource", duration_text(*limit))]
+    TimedOut {
+        /// The timeout.
+        limit: Duration,
+    },
     /// Everything was sent, and yet the target does not have it.
     #[error("{snapshot} is not on the target although it was received")]
     NotThere {
@@ -117,6 +186,7 @@ impl TargetError {
             Self::Name(_) | Self::NoSource { .. } => Family::Usage,
             Self::TargetExists { .. } => Family::BrokenChain,
             Self::NotThere { .. } => Family::Failed,
+            Self::TimedOut { .. } => Family::Transient,
         }
     }
 
@@ -126,6 +196,9 @@ impl TargetError {
         match self {
             Self::Replicate(error) => error.state_left(),
             Self::TargetExists { .. } => Some("nothing was changed on the target".to_owned()),
+            Self::TimedOut { .. } => {
+                Some("what arrived is kept; the next run goes on from there".to_owned())
+            }
             _ => None,
         }
     }

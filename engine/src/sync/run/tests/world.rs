@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::super::{Action, ConnectFault, Connector, Reaching, Sync, SyncReport};
+use jiff::tz::TimeZone;
+
+use super::super::{Action, ActivityCheck, ConnectFault, Connector, Reaching, ResourceReport, Sync, SyncReport};
+use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
@@ -17,6 +20,7 @@ use crate::protocol::hello::About;
 use crate::stream::compress::Compression;
 use crate::sync::config::{NodeName, Service, ServiceName, Target};
 use crate::sync::moment::UtcSeconds;
+use crate::sync::select::Selection;
 use crate::sync::state::{Mode, StateStore};
 use crate::transport::local;
 use crate::zfs::Dataset;
@@ -33,6 +37,9 @@ pub(super) struct World {
     pub(super) service: Service,
     pub(super) away: Mutex<Vec<String>>,
     pub(super) seen: Recorder,
+    pub(super) selection: Selection,
+    pub(super) commands: Commanded,
+    pub(super) now: Mutex<u64>,
 }
 
 #[derive(Default, Clone)]
@@ -90,6 +97,9 @@ impl World {
             service,
             away: Mutex::default(),
             seen: Recorder::default(),
+            selection: Selection::default(),
+            commands: Commanded::default(),
+            now: Mutex::new(1000),
         };
         let hands = world.models["a"].by_hand();
         for dataset in ["tank/data", "tank/data/x"] {
@@ -130,8 +140,15 @@ impl World {
                 node: &node,
                 action,
                 states: &states,
-                clock: &|| UtcSeconds(1000),
+                selection: &self.selection,
+                activity: ActivityCheck::Asked,
+                clock: &|| UtcSeconds(*self.now.lock().unwrap()),
+                zone: &TimeZone::UTC,
                 connector: &connector,
+                commands: &self.commands,
+                locks: &self.commands,
+                // One after the other, so that faults hit the same operation.
+                turns: 1,
                 observer: &self.seen,
                 compression: Compression::Adaptive,
             }
@@ -246,8 +263,7 @@ pub(super) fn all_well(report: &SyncReport) -> bool {
     report
         .resources
         .iter()
-        .flat_map(|resource| &resource.targets)
-        .all(|target| target.outcome.is_ok())
+        .all(ResourceReport::is_success)
 }
 
 pub(super) fn modes(report: &SyncReport) -> Vec<Mode> {
