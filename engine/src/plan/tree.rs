@@ -230,6 +230,9 @@ pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
                 // Newer than all that is there.
                 createtxg: CreateTxg(u64::MAX),
                 creation_seconds: plan.creation_seconds,
+                written_bytes: 0,
+                holds: 0,
+                clones: 0,
             });
         }
     }

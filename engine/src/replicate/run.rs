@@ -151,6 +151,9 @@ fn with_imagined(tree: &[Dataset], short: &ShortName) -> Vec<Dataset> {
             guid: Guid(0),
             createtxg: CreateTxg(u64::MAX),
             creation_seconds: 0,
+            written_bytes: 0,
+            holds: 0,
+            clones: 0,
         });
     }
     tree

@@ -31,6 +31,9 @@ fn dataset(at: &str, snapshots: &[(&str, u64)]) -> Dataset {
                 guid: Guid(*guid),
                 createtxg: CreateTxg(10 * (n as u64 + 1)),
                 creation_seconds: n as u64,
+                written_bytes: 0,
+                holds: 0,
+                clones: 0,
             })
             .collect(),
         bookmarks: Vec::new(),
