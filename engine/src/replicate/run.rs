@@ -129,6 +129,7 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         target_root: &job.target,
         short: job.snapshot.short(),
         mode: job.mode,
+        loss: job.loss,
     }
 }
 

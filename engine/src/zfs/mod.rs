@@ -254,8 +254,8 @@ pub trait Zfs: Send + Sync {
     /// (`lzc_rollback_to`).
     ///
     /// # Errors
-    /// `NotFound`, `Exists` if it is not the newest one, `Busy`; nothing has
-    /// changed then.
+    /// `NotFound`, `Exists` if it is not the newest one or a bookmark of a
+    /// newer one is there, `Busy`; nothing has changed then.
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError>;
 
     /// Estimated size of the stream in bytes (`lzc_send_space`).

@@ -10,7 +10,7 @@ use super::side::Side;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
@@ -33,6 +33,7 @@ pub(super) struct Round<'a> {
     pub resource: &'a Resource,
     pub sends: &'a Sends,
     pub action: Action,
+    pub loss: Loss,
     pub observer: &'a dyn Observer,
     pub compression: Compression,
     pub clock: &'a dyn Fn() -> UtcSeconds,
@@ -168,6 +169,7 @@ impl<'a> Round<'a> {
             target_root: &target.dst,
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
+            loss: self.loss,
         }
     }
 

@@ -14,6 +14,7 @@ use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
 use crate::name::Guid;
 use crate::peer::Peer;
+use crate::plan::Loss;
 use crate::protocol::hello::About;
 use crate::stream::compress::Compression;
 use crate::sync::config::{NodeName, Service, ServiceName, Target};
@@ -126,6 +127,7 @@ impl World {
                 service: &self.service,
                 node: &node,
                 action,
+                loss: Loss::default(),
                 states: &states,
                 clock: &|| UtcSeconds(1000),
                 connector: &connector,
