@@ -1,6 +1,7 @@
 //! Whole replications over machines in memory: results, and faults at every
 //! operation.
 
+mod loss;
 mod peers;
 
 use std::sync::Arc;
