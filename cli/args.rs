@@ -5,6 +5,7 @@
 //! options mean together is checked by the commands.
 
 pub mod image;
+pub mod inspect;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +86,7 @@ pub enum Command {
     Status(Status),
     #[command(name = "image")]
     Images(image::Images),
+    Inspect(inspect::Inspect),
     Helper(Helper),
 }
 

@@ -11,6 +11,7 @@ mod ending;
 mod helper;
 mod host_keys;
 mod images;
+mod inspect;
 mod lock;
 mod peers;
 mod program;

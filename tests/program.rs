@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -14,9 +15,11 @@ pub const ZFERRY: &str = env!("CARGO_BIN_EXE_zferry");
 /// How long anything here may take before it counts as hanging.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Folders of its own for configuration, state and home.
+/// Folders of its own for configuration, state and home, gone with the last
+/// clone.
+#[derive(Clone)]
 pub struct Place {
-    dir: TempDir,
+    dir: Rc<TempDir>,
 }
 
 impl Place {
@@ -25,7 +28,7 @@ impl Place {
         for name in ["config", "state", "home"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
-        Self { dir }
+        Self { dir: Rc::new(dir) }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -6,6 +6,7 @@
 
 pub mod helper;
 pub mod image;
+pub mod inspect;
 pub mod replicate;
 pub mod status;
 pub mod sync;
@@ -75,6 +76,13 @@ impl Context {
     }
 }
 
+/// Runs `work`, which waits for a file or a worker, on a thread that may.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work)
+        .await
+        .expect("a failure of the work is a value")
+}
+
 /// Runs a command to its end.
 pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure> {
     let result = match command {
@@ -82,6 +90,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure
         Command::Sync(args) => sync::run(context, args).await,
         Command::Status(args) => status::run(context, &args),
         Command::Images(args) => image::run(context, args).await,
+        Command::Inspect(args) => inspect::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,
     };
     reworded(result, &context.images().unwrap_or_default())

@@ -102,6 +102,18 @@ impl Lab {
         self
     }
 
+    /// The same place with another image of `pool` and no more than that: as
+    /// one of several nodes sees it that call their pools alike.
+    pub fn with_only(&self, pool: &str, file: &str) -> Self {
+        Self {
+            place: self.place.clone(),
+            images: vec![
+                "--image".to_owned(),
+                format!("{pool}={}", self.place.path(file).display()),
+            ],
+        }
+    }
+
     /// Where the image of `pool` is.
     pub fn file(&self, pool: &str) -> PathBuf {
         self.place.path(&format!("{pool}.img"))

@@ -18,7 +18,7 @@ use engine::name::DatasetName;
 use engine::zfs::userland::ImagePool;
 use engine::zfs::{ZfsError, ZfsErrorKind};
 
-use super::Context;
+use super::{Context, blocking};
 use crate::args::image::{Action, Images, Which};
 use crate::failure::Failure;
 use crate::output::Outcome;
@@ -38,13 +38,6 @@ pub async fn run(context: &Context, args: Images) -> Result<Outcome, Failure> {
         Action::Abort(args) => repair::abort(&images, args).await,
         Action::Destroy(args) => repair::destroy(&images, args).await,
     }
-}
-
-/// Runs `work`, which waits for a worker, on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work)
-        .await
-        .expect("a failure of the work is a value")
 }
 
 /// The images that a command is about: those it names, or all of `--image`.

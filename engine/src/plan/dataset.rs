@@ -138,7 +138,7 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         let base = step.base();
         let base = base.and_then(|(_, guid)| target.snapshot_by_guid(guid));
         let clearing = match base {
-            Some(base) => clearing(target, base, loss)?,
+            Some(base) => clearing(target, base, mode, loss)?,
             None => None,
         };
         check_name(wanted, target, clearing.as_ref())?;
@@ -166,7 +166,7 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
     };
     check_modes(source, target, mode)?;
     check_key(source, mode)?;
-    let clearing = clearing(target, base_there, loss)?;
+    let clearing = clearing(target, base_there, mode, loss)?;
     check_name(wanted, target, clearing.as_ref())?;
     Ok(Way {
         clearing,

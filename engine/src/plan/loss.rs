@@ -9,7 +9,7 @@
 use super::conflict::Conflict;
 use super::dataset::named;
 use crate::name::{BookmarkName, Guid, ShortName, SnapshotName};
-use crate::zfs::{Dataset, Snapshot};
+use crate::zfs::{Dataset, SendMode, Snapshot};
 
 /// What may be lost on a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -34,7 +34,7 @@ pub enum OnModified {
 /// that the source does not know, and of bookmarks of such snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnNewer {
-    /// They are a conflict.
+    /// They are a conflict, if anything was written in them.
     #[default]
     Refuse,
     /// They are destroyed, by guid.
@@ -70,8 +70,8 @@ const WRITTEN_UNCHANGED_BYTES_MAX: u64 = 8192;
 /// a target.
 const MARK_PREFIX: &str = "zferry.";
 
-/// What has to go so that a stream from `base` can be received into `target`;
-/// `None` if nothing has to.
+/// What has to go so that a stream from `base`, in block form `mode`, can be
+/// received into `target`; `None` if nothing has to.
 ///
 /// # Errors
 /// [`Conflict::Diverged`], [`Conflict::Kept`], [`Conflict::Modified`] if that
@@ -79,6 +79,7 @@ const MARK_PREFIX: &str = "zferry.";
 pub(super) fn clearing(
     target: &Dataset,
     base: &Snapshot,
+    mode: SendMode,
     loss: Loss,
 ) -> Result<Option<Clearing>, Conflict> {
     let newer: Vec<&Snapshot> = target
@@ -98,7 +99,11 @@ pub(super) fn clearing(
         bookmarks,
         written_bytes: lost_bytes,
     };
-    if !newer.is_empty() {
+    let is_changed = lost_bytes > WRITTEN_UNCHANGED_BYTES_MAX;
+    // ZFS takes a stream over snapshots that change nothing, and leaves them
+    // where they are; not a raw one, whose blocks name the snapshot before.
+    let is_in_the_way = !newer.is_empty() && (is_changed || mode == SendMode::Raw);
+    if is_in_the_way {
         if loss.on_newer == OnNewer::Refuse {
             return Err(diverged(Vec::new()));
         }
@@ -110,19 +115,16 @@ pub(super) fn clearing(
             });
         }
     }
-    if loss.on_modified == OnModified::Never {
-        if lost_bytes > WRITTEN_UNCHANGED_BYTES_MAX {
-            return Err(Conflict::Modified {
-                target: target.name.clone(),
-                base: named(target, base),
-                written_bytes: lost_bytes,
-            });
-        }
-        if newer.is_empty() {
-            return Ok(None);
-        }
+    if is_changed && loss.on_modified == OnModified::Never {
+        return Err(Conflict::Modified {
+            target: target.name.clone(),
+            base: named(target, base),
+            written_bytes: lost_bytes,
+        });
     }
-    if newer.is_empty() && target.written_bytes == 0 {
+    let rolls_back_little =
+        newer.is_empty() && lost_bytes > 0 && loss.on_modified == OnModified::RollBack;
+    if !is_in_the_way && !is_changed && !rolls_back_little {
         return Ok(None);
     }
     let bookmarks = target

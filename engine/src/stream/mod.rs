@@ -14,3 +14,4 @@ pub mod frame;
 pub mod inbound;
 pub mod outbound;
 pub mod record;
+pub mod scan;

@@ -118,21 +118,22 @@ impl BeginRecord {
     }
 }
 
-#[derive(Clone, Copy)]
-enum Order {
+/// The byte order of the machine that sends, as seen from this one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
     Native,
     Swapped,
 }
 
 impl Order {
-    fn word32(self, word: u32) -> u32 {
+    pub(super) fn word32(self, word: u32) -> u32 {
         match self {
             Self::Native => word,
             Self::Swapped => word.swap_bytes(),
         }
     }
 
-    fn word64(self, word: u64) -> u64 {
+    pub(super) fn word64(self, word: u64) -> u64 {
         match self {
             Self::Native => word,
             Self::Swapped => word.swap_bytes(),
@@ -140,7 +141,7 @@ impl Order {
     }
 }
 
-fn field<const N: usize>(bytes: &[u8; RECORD_BYTES], at: usize) -> [u8; N] {
+pub(super) fn field<const N: usize>(bytes: &[u8; RECORD_BYTES], at: usize) -> [u8; N] {
     bytes[at..at + N]
         .try_into()
         .expect("every field lies inside the record")

@@ -13,5 +13,6 @@
 pub mod config;
 pub mod moment;
 pub mod run;
+pub mod schedule;
 pub mod state;
 pub mod status;

@@ -11,6 +11,7 @@ mod harness;
 mod images;
 mod refusals;
 mod replicate;
+mod streams;
 mod sync;
 
 use anyhow::Result;
@@ -58,6 +59,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         faults::CASES,
         sync::CASES,
+        streams::CASES,
         images::CASES,
     ]
     .concat()

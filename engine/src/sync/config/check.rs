@@ -8,7 +8,7 @@ use super::ini::{Document, Entry, Section};
 use super::keyword::{self, Home, Meaning, Scoping, SectionMeaning};
 use super::mistake::{Mistake, MistakeKind, Notice, Place};
 use super::names::{NodeName, Rid};
-use super::value::shown;
+use super::value::{boolean, shown};
 
 /// What the checks find.
 #[derive(Debug, Default)]
@@ -131,10 +131,6 @@ fn check_entries(section: &Section, cluster: &Cluster, findings: &mut Findings) 
                     remedy,
                 );
             }
-            Some(Meaning::NotYet) => findings.notice(
-                place,
-                "not evaluated yet: the keyword is known and has no effect".to_owned(),
-            ),
             Some(Meaning::Foreign) => findings.notice(
                 place,
                 "a keyword of the cluster agent; it has no effect here".to_owned(),
@@ -146,6 +142,12 @@ fn check_entries(section: &Section, cluster: &Cluster, findings: &mut Findings) 
                         MistakeKind::UnknownKeyword,
                         format!("`{}` is about the whole service", entry.keyword),
                         "move the line to [DEFAULT]".to_owned(),
+                    );
+                }
+                if entry.keyword == "rollback" && boolean(&entry.value).is_ok() {
+                    findings.notice(
+                        place.clone(),
+                        "true and false are of the cluster agent and have no effect here; what is written on a target is kept unless it says `modified`".to_owned(),
                     );
                 }
                 check_scope(entry, place, scoping, cluster, findings);

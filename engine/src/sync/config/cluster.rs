@@ -4,6 +4,7 @@
 //! keywords alone: two nodes that disagreed about the list could both believe
 //! that they send.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ini::Document;
@@ -46,6 +47,9 @@ pub(super) struct Settings {
     pub cluster: Cluster,
     pub topology: Topology,
     pub env: Option<String>,
+    /// `node_env` of the nodes that have one; read after the rest, because it
+    /// is scoped.
+    pub node_envs: BTreeMap<NodeName, String>,
     pub lock_timeout: Duration,
 }
 
@@ -85,8 +89,31 @@ pub(super) fn read(
         },
         topology: topology.unwrap_or(Topology::Failover),
         env: env.filter(|env| !env.is_empty()),
+        node_envs: BTreeMap::new(),
         lock_timeout: lock_timeout.unwrap_or(LOCK_TIMEOUT_DEFAULT),
     }
+}
+
+/// Reads `node_env` of every node that `lookup` knows.
+pub(super) fn node_envs(
+    lookup: Lookup<'_>,
+    mistakes: &mut Vec<Mistake>,
+) -> BTreeMap<NodeName, String> {
+    let mut envs = BTreeMap::new();
+    for node in lookup.cluster.all() {
+        let lookup = Lookup {
+            node: Some(node),
+            ..lookup
+        };
+        match lookup.find("DEFAULT", "node_env") {
+            Ok(Some(found)) if !found.text.is_empty() => {
+                envs.insert(node.clone(), found.text);
+            }
+            Ok(_) => {}
+            Err(mistake) => mistakes.push(mistake),
+        }
+    }
+    envs
 }
 
 struct Reader<'a, 'm> {

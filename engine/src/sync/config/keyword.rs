@@ -1,11 +1,11 @@
 //! The keywords: which exist, where they may stand, and whether they may be
 //! scoped.
 //!
-//! Three kinds: those this program evaluates; those of the replication scheme
-//! that it does not evaluate yet; and those of the cluster agent whose files
-//! people point at us, which are none of our business. The last two earn a
-//! notice, everything else is a mistake with the nearest known word.
+//! Two kinds: those this program evaluates, and those of the cluster agent
+//! whose files people point at us, which are none of our business. The latter
+//! earn a notice, everything else is a mistake with the nearest known word.
 
+use super::command::{SyncAction, When, requires_keyword, trigger_keyword};
 use super::names::Rid;
 
 /// Where a keyword may stand.
@@ -31,8 +31,6 @@ pub(super) enum Scoping {
 pub(super) enum Meaning {
     /// Evaluated.
     Evaluated(Home, Scoping),
-    /// Of the scheme, and not evaluated yet.
-    NotYet,
     /// Of the cluster agent.
     Foreign,
 }
@@ -42,7 +40,7 @@ use Scoping::{SameEverywhere, Scoped};
 
 /// The evaluated keywords. What defines the service's nodes is the same
 /// everywhere, or two nodes could both believe that they send.
-const EVALUATED: [(&str, Home, Scoping); 27] = [
+const EVALUATED: [(&str, Home, Scoping); 37] = [
     ("nodes", InDefault, SameEverywhere),
     ("drpnodes", InDefault, SameEverywhere),
     ("flex_primary", InDefault, SameEverywhere),
@@ -70,38 +68,30 @@ const EVALUATED: [(&str, Home, Scoping); 27] = [
     ("ssh_known_hosts", InResource, Scoped),
     ("remote_command", InResource, Scoped),
     ("image", InResource, Scoped),
+    ("node_env", InDefault, Scoped),
+    ("subset", InResource, Scoped),
+    ("timeout", InResource, Scoped),
+    ("presnap_trigger", InResource, Scoped),
+    ("postsnap_trigger", InResource, Scoped),
+    ("active_check", InResource, Scoped),
+    ("alert_command", InResource, Scoped),
+    ("keep_old", InResource, Scoped),
+    ("rollback", InResource, Scoped),
+    ("legacy_state", InResource, Scoped),
 ];
 
 /// Other spellings: of the documentation, and of older agents.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 6] = [
     ("drpnode", "drpnodes"),
     ("max_delay", "sync_max_delay"),
     ("cluster_type", "topology"),
     ("service_type", "env"),
-];
-
-/// Keywords of the scheme that are not evaluated yet, besides the triggers.
-const NOT_YET: [&str; 6] = [
-    "subset",
-    "timeout",
-    "presnap_trigger",
-    "postsnap_trigger",
-    "sync_schedule",
-    "sync_timeout",
-];
-
-/// Actions that triggers go with: `pre_sync_nodes`, `blocking_post_sync_full`…
-const TRIGGER_ACTIONS: [&str; 6] = [
-    "sync_nodes",
-    "sync_drp",
-    "sync_update",
-    "sync_full",
-    "sync_all",
-    "sync_resync",
+    ("sync_schedule", "schedule"),
+    ("sync_timeout", "timeout"),
 ];
 
 /// Keywords of the cluster agent that say nothing about replication.
-const FOREIGN: [&str; 66] = [
+const FOREIGN: [&str; 65] = [
     "access",
     "always_on",
     "app",
@@ -149,7 +139,6 @@ const FOREIGN: [&str; 66] = [
     "registry_creds",
     "resinfo_schedule",
     "restart",
-    "rollback",
     "run_schedule",
     "scale",
     "scaler_slave",
@@ -171,13 +160,14 @@ const FOREIGN: [&str; 66] = [
 ];
 
 /// Actions of the cluster agent that have triggers or requirements.
-const FOREIGN_ACTIONS: [&str; 8] = [
+const FOREIGN_ACTIONS: [&str; 9] = [
     "start",
     "stop",
     "startstandby",
     "provision",
     "unprovision",
     "run",
+    "sync_resync",
     "sync_restore",
     "boot",
 ];
@@ -217,21 +207,34 @@ pub(super) fn meaning(word: &str) -> Option<Meaning> {
     if let Some((_, home, scoping)) = EVALUATED.iter().find(|(keyword, ..)| *keyword == word) {
         return Some(Meaning::Evaluated(*home, *scoping));
     }
-    if NOT_YET.contains(&word) || trigger_of(word).is_some_and(|a| TRIGGER_ACTIONS.contains(&a)) {
-        return Some(Meaning::NotYet);
+    if action_keywords().any(|keyword| keyword == word) {
+        return Some(Meaning::Evaluated(InResource, Scoped));
     }
     let foreign = FOREIGN.contains(&word)
         || word.starts_with("pg_")
         || trigger_of(word).is_some_and(|action| FOREIGN_ACTIONS.contains(&action))
-        || word.strip_suffix("_requires").is_some_and(|action| {
-            FOREIGN_ACTIONS.contains(&action) || TRIGGER_ACTIONS.contains(&action)
-        });
+        || word
+            .strip_suffix("_requires")
+            .is_some_and(|action| FOREIGN_ACTIONS.contains(&action));
     foreign.then_some(Meaning::Foreign)
 }
 
 /// True if a line that begins with `word` is meant as an entry of its own.
 pub(super) fn is_known(word: &str) -> bool {
     meaning(canonical(word)).is_some()
+}
+
+/// The keywords that name an action: triggers and requirements.
+fn action_keywords() -> impl Iterator<Item = String> {
+    SyncAction::ALL.into_iter().flat_map(|action| {
+        [
+            requires_keyword(action),
+            trigger_keyword(action, When::Pre, false),
+            trigger_keyword(action, When::Pre, true),
+            trigger_keyword(action, When::Post, false),
+            trigger_keyword(action, When::Post, true),
+        ]
+    })
 }
 
 fn trigger_of(word: &str) -> Option<&str> {
@@ -283,10 +286,12 @@ pub(super) fn similar_section(name: &str) -> Option<String> {
 }
 
 /// The keyword that somebody who wrote `word` may have meant.
-pub(super) fn similar_keyword(word: &str) -> Option<&'static str> {
+pub(super) fn similar_keyword(word: &str) -> Option<String> {
     let evaluated = EVALUATED.iter().map(|(keyword, ..)| *keyword);
     let aliases = ALIASES.iter().map(|(alias, _)| *alias);
-    nearest(word, evaluated.chain(aliases).chain(NOT_YET))
+    let of_actions: Vec<String> = action_keywords().collect();
+    let of_actions = of_actions.iter().map(String::as_str);
+    nearest(word, evaluated.chain(aliases).chain(of_actions)).map(str::to_owned)
 }
 
 /// The one of `known` that `word` is most likely a misspelling of: the same
@@ -316,10 +321,17 @@ mod tests {
 
     #[test]
     fn a_misspelled_keyword_finds_the_right_one() {
-        assert_eq!(similar_keyword("Src"), Some("src"));
-        assert_eq!(similar_keyword("recursiv"), Some("recursive"));
-        assert_eq!(similar_keyword("sync_maxdelay"), Some("sync_max_delay"));
-        assert_eq!(similar_keyword("tagret"), Some("target"));
+        assert_eq!(similar_keyword("Src").as_deref(), Some("src"));
+        assert_eq!(similar_keyword("recursiv").as_deref(), Some("recursive"));
+        assert_eq!(
+            similar_keyword("sync_maxdelay").as_deref(),
+            Some("sync_max_delay")
+        );
+        assert_eq!(similar_keyword("tagret").as_deref(), Some("target"));
+        assert_eq!(
+            similar_keyword("pre_sync_nodse").as_deref(),
+            Some("pre_sync_nodes")
+        );
         assert_eq!(similar_keyword("zzzzzz"), None);
     }
 
@@ -333,9 +345,16 @@ mod tests {
 
     #[test]
     fn triggers_of_the_scheme_are_known_in_all_their_forms() {
-        for word in ["pre_sync_nodes", "blocking_post_sync_full", "post_sync_drp"] {
-            assert_eq!(meaning(word), Some(Meaning::NotYet), "{word}");
+        for word in [
+            "pre_sync_nodes",
+            "blocking_post_sync_full",
+            "post_sync_all",
+            "sync_drp_requires",
+        ] {
+            let here = Meaning::Evaluated(InResource, Scoped);
+            assert_eq!(meaning(word), Some(here), "{word}");
         }
+        assert_eq!(meaning("pre_sync_resync"), Some(Meaning::Foreign));
         assert_eq!(meaning("pre_start"), Some(Meaning::Foreign));
         assert_eq!(meaning("pre_sync_nodse"), None);
     }

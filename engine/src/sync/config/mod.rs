@@ -10,6 +10,7 @@
 mod check;
 mod cluster;
 mod collide;
+mod command;
 mod ini;
 mod keyword;
 mod lookup;
@@ -23,11 +24,12 @@ mod tests;
 mod value;
 mod views;
 
+pub use command::{RequiredState, Requirement, SyncAction, Trigger, Triggers, When};
 pub use mistake::{ConfigError, Mistake, MistakeKind, Notice, Place};
 pub use names::{BadName, NodeName, Rid, ServiceName};
 pub use resource::{
-    Connection, Naming, ReceivesFrom, Reception, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends,
-    SnapshotNames, Target, TargetKind, WhyReceiver,
+    Connection, KeepOld, Naming, OnModified, ReceivesFrom, Reception, Resource, Role,
+    SYNC_MAX_DELAY_DEFAULT, Sends, SnapshotNames, Target, TargetKind, WhyReceiver,
 };
 pub use service::{ResolveError, Service, Topology};
 pub use value::duration_text;

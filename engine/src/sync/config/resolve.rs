@@ -8,17 +8,22 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::cluster::Settings;
+use super::command::{
+    Requirement, SyncAction, Trigger, Triggers, When, argv, requirements, requires_keyword,
+    trigger_keyword,
+};
 use super::lookup::Lookup;
 use super::mistake::{Mistake, MistakeKind, Place};
 use super::names::{NodeName, Rid};
 use super::resource::{
-    Connection, Naming, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends, SnapshotNames, Target,
-    TargetKind, WhyReceiver,
+    Connection, KeepOld, Naming, OnModified, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends,
+    SnapshotNames, Target, TargetKind, WhyReceiver,
 };
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
 use crate::image::{self, Image};
 use crate::name::DatasetName;
+use crate::sync::schedule::{SCHEDULE_DEFAULT, Schedule};
 
 /// The words of `target`.
 const TARGET_WORDS: [(&str, TargetKind); 3] = [
@@ -110,7 +115,22 @@ pub(super) fn resource(
         intermediary: reader.flag("intermediary").unwrap_or(true),
         sync_max_delay: sync_max_delay.unwrap_or(SYNC_MAX_DELAY_DEFAULT),
         tags: tags.split_whitespace().map(str::to_owned).collect(),
-        schedule: reader.text("schedule"),
+        subset: reader.unless_empty("subset", one_word),
+        schedule: reader.schedule(),
+        timeout: reader.unless_empty("timeout", timeout),
+        triggers: reader.triggers(),
+        presnap_trigger: reader.unless_empty("presnap_trigger", argv),
+        postsnap_trigger: reader.unless_empty("postsnap_trigger", argv),
+        requires: reader.requires(),
+        active_check: reader.unless_empty("active_check", argv),
+        alert_command: reader.unless_empty("alert_command", argv),
+        keep_old: reader
+            .unless_empty("keep_old", |text| choice(text, &KeepOld::WORDS))
+            .unwrap_or_default(),
+        on_modified: reader
+            .unless_empty("rollback", on_modified)
+            .unwrap_or_default(),
+        legacy_state: reader.unless_empty("legacy_state", absolute_path),
         comment: lookup.find_literal(rid.as_str(), "comment"),
         naming,
         names: SnapshotNames::new(naming, rid),
@@ -129,6 +149,26 @@ fn max_delay(text: &str) -> Result<std::time::Duration, Wrong> {
         ));
     }
     Ok(delay)
+}
+
+fn timeout(text: &str) -> Result<std::time::Duration, Wrong> {
+    let timeout = duration(text, BareNumber::Seconds)?;
+    if timeout.is_zero() {
+        return Err(Wrong::new(
+            "nothing is sent in no time",
+            "write how long a run may take, for example `4h`, or remove the line",
+        ));
+    }
+    Ok(timeout)
+}
+
+/// `rollback` is also a keyword of the cluster agent, which is a boolean and
+/// says nothing about data.
+fn on_modified(text: &str) -> Result<OnModified, Wrong> {
+    if boolean(text).is_ok() {
+        return Ok(OnModified::Never);
+    }
+    choice(text, &OnModified::WORDS)
 }
 
 /// Which resource is seen by which node.
@@ -206,6 +246,36 @@ impl Reader<'_, '_> {
 
     fn flag(&mut self, keyword: &str) -> Option<bool> {
         self.value(keyword, boolean)
+    }
+
+    fn schedule(&mut self) -> Schedule {
+        let text = self.found("schedule");
+        Schedule::new(text.as_deref().unwrap_or(SCHEDULE_DEFAULT))
+    }
+
+    fn triggers(&mut self) -> Triggers {
+        let mut triggers = Triggers::default();
+        for action in SyncAction::ALL {
+            for when in [When::Pre, When::Post] {
+                for blocking in [true, false] {
+                    let keyword = trigger_keyword(action, when, blocking);
+                    if let Some(argv) = self.unless_empty(&keyword, argv) {
+                        triggers.add(action, when, Trigger { argv, blocking });
+                    }
+                }
+            }
+        }
+        triggers
+    }
+
+    fn requires(&mut self) -> Vec<Requirement> {
+        let mut all = Vec::new();
+        for action in SyncAction::ALL {
+            let keyword = requires_keyword(action);
+            let list = self.unless_empty(&keyword, |text| requirements(text, action));
+            all.extend(list.unwrap_or_default());
+        }
+        all
     }
 
     /// The role of the node; `None` if there was a mistake.
@@ -385,6 +455,17 @@ fn absolute_path(text: &str) -> Result<PathBuf, Wrong> {
             format!("`{}` is no absolute path", shown(text)),
             "write a path that begins with `/`; `~` is not expanded",
         ))
+    }
+}
+
+fn one_word(text: &str) -> Result<String, Wrong> {
+    if text.contains(char::is_whitespace) {
+        Err(Wrong::new(
+            format!("`{}` is more than one word", shown(text)),
+            "write the name of one subset",
+        ))
+    } else {
+        Ok(text.to_owned())
     }
 }
 

@@ -9,9 +9,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::command::{Requirement, Triggers};
 use super::names::{NodeName, Rid};
 use crate::image::Image;
 use crate::name::{DatasetName, NameError, ShortName};
+use crate::sync::schedule::Schedule;
 
 /// `sync_max_delay` if it is not set, one day: the default of the cluster
 /// agents, so that a copy that nobody refreshes never stays up for ever.
@@ -24,6 +26,61 @@ pub enum Naming {
     Plain,
     /// `@sync.1.sent`, `@sync.1.tosend`: several resources may share a source.
     Rid,
+}
+
+/// `keep_old`: what becomes of a copy that a full transfer replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeepOld {
+    /// It stays until an operator says that it may go.
+    #[default]
+    Confirm,
+    /// It goes after the next run that succeeds for that target.
+    Next,
+    /// It goes as soon as the new copy is in its place.
+    No,
+}
+
+impl KeepOld {
+    pub(super) const WORDS: [(&'static str, Self); 3] = [
+        ("confirm", Self::Confirm),
+        ("next", Self::Next),
+        ("no", Self::No),
+    ];
+
+    /// The word of the keyword.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Confirm => "confirm",
+            Self::Next => "next",
+            Self::No => "no",
+        }
+    }
+}
+
+/// `rollback`: what becomes of a target that was written to since the base.
+/// Snapshots that were taken there are never a matter of this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnModified {
+    /// Nothing: it is told, and nothing is sent (`never`).
+    #[default]
+    Never,
+    /// What was written is discarded (`modified`).
+    RollBack,
+}
+
+impl OnModified {
+    pub(super) const WORDS: [(&'static str, Self); 2] =
+        [("never", Self::Never), ("modified", Self::RollBack)];
+
+    /// The word of the keyword.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "never",
+            Self::RollBack => "modified",
+        }
+    }
 }
 
 /// The short names of the snapshots that belong to one resource.
@@ -78,8 +135,34 @@ pub struct Resource {
     pub sync_max_delay: Duration,
     /// `tags`, for example `delay_snap`.
     pub tags: BTreeSet<String>,
-    /// `schedule`, the text as written.
-    pub schedule: Option<String>,
+    /// `subset`, a word for `--subsets`.
+    pub subset: Option<String>,
+    /// `schedule`: when `sync all` sends it.
+    pub schedule: Schedule,
+    /// `timeout`: how long the transfers of one run may take in all; `None`
+    /// for as long as they need.
+    pub timeout: Option<Duration>,
+    /// Commands before and after an action.
+    pub triggers: Triggers,
+    /// `presnap_trigger`: program and arguments, started before the group of
+    /// snapshots is taken.
+    pub presnap_trigger: Option<Vec<String>>,
+    /// `postsnap_trigger`: the same after it.
+    pub postsnap_trigger: Option<Vec<String>>,
+    /// `sync_nodes_requires` and so on, in the order of actions.
+    pub requires: Vec<Requirement>,
+    /// `active_check`: a command that exits with 0 if the service is up on
+    /// this node, which is what makes it the sender.
+    pub active_check: Option<Vec<String>>,
+    /// `alert_command`: what is started when a chain of deltas is broken.
+    pub alert_command: Option<Vec<String>>,
+    /// `keep_old`: what becomes of the old copy after a full beside it.
+    pub keep_old: KeepOld,
+    /// `rollback`: what becomes of a target that was written to.
+    pub on_modified: OnModified,
+    /// `legacy_state`: where this node also writes the one-line state file of
+    /// the cluster agents. Absolute.
+    pub legacy_state: Option<PathBuf>,
     /// `comment`, the text as written.
     pub comment: Option<String>,
     /// `naming`.

@@ -103,14 +103,16 @@ impl Service {
         }
         let mut findings = Findings::default();
         let document = Document::parse(text, &mut findings.mistakes);
-        let settings = cluster::read(&document, name, &mut findings.mistakes);
+        let mut settings = cluster::read(&document, name, &mut findings.mistakes);
         let rids = check::check(&document, &settings.cluster, &mut findings);
+        let cluster = settings.cluster.clone();
         let lookup = Lookup {
             document: &document,
             service: name,
-            cluster: &settings.cluster,
+            cluster: &cluster,
             node: None,
         };
+        settings.node_envs = cluster::node_envs(lookup, &mut findings.mistakes);
         let views = views::all(lookup, &settings, &rids, &mut findings);
         let Findings {
             mut mistakes,
@@ -206,6 +208,12 @@ impl Service {
     #[must_use]
     pub fn env(&self) -> Option<&str> {
         self.settings.env.as_deref()
+    }
+
+    /// `node_env` of `node`, for example `PRD`.
+    #[must_use]
+    pub fn node_env(&self, node: &NodeName) -> Option<&str> {
+        self.settings.node_envs.get(node).map(String::as_str)
     }
 
     /// `lock_timeout`: how long to wait for another run; 60 s by default.

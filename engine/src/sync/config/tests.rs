@@ -215,10 +215,7 @@ fn every_documented_keyword_of_a_resource_arrives() {
     assert!(!resource.recursive && !resource.intermediary && resource.optional);
     let tags: Vec<_> = resource.tags.iter().map(String::as_str).collect();
     assert_eq!(tags, ["delay_snap", "nightly"]);
-    assert_eq!(
-        resource.schedule.as_deref(),
-        Some("03:59-05:59@121 mon-fri")
-    );
+    assert_eq!(resource.schedule.as_str(), "03:59-05:59@121 mon-fri");
     assert_eq!(resource.comment.as_deref(), Some("{not a reference"));
     assert_eq!(resource.sync_max_delay, Duration::from_secs(90 * 60));
     assert_eq!(resource.names.sent.as_str(), "sync.1.sent");
@@ -229,13 +226,13 @@ fn every_documented_keyword_of_a_resource_arrives() {
 fn keywords_that_have_no_effect_are_noticed_and_not_ignored() {
     let service = service(
         "id = 0f\norchestrate = ha\n[sync#1]\nsrc = a/b\ntarget = nodes\n\
-         subset = x\npre_sync_nodes = {rm}\ntimeout = 1h\n[fs#1]\ntype = zfs\nanything = 1\n\
+         pre_start = {rm}\nrollback = false\nsync_resync_requires = x\n[fs#1]\ntype = zfs\nanything = 1\n\
          [sync#i0]\ntype = rsync\nsrc = /etc\ndstfs = 1\n[env]\na.b = 1\n",
     );
     let notices: Vec<_> = service.notices().iter().map(ToString::to_string).collect();
     assert_eq!(notices.len(), 7, "{notices:#?}");
     assert!(
-        notices[2].contains("subset: not evaluated yet"),
+        notices[3].contains("rollback: true and false are of the cluster agent"),
         "{notices:#?}"
     );
     assert!(
@@ -243,6 +240,65 @@ fn keywords_that_have_no_effect_are_noticed_and_not_ignored() {
         "{notices:#?}"
     );
     assert_eq!(service.rids().count(), 1);
+}
+
+#[test]
+fn what_a_run_does_beside_sending_is_read_with_its_defaults() {
+    let plain = only(&service_with("src@n1 = a/b\ntarget = nodes\n"), "n1");
+    assert_eq!(plain.schedule.as_str(), "04:00-06:00");
+    assert_eq!((plain.timeout, &plain.subset), (None, &None));
+    assert_eq!(
+        (plain.keep_old, plain.on_modified),
+        (KeepOld::Confirm, OnModified::Never)
+    );
+    assert_eq!(
+        (plain.triggers.iter().count(), plain.requires.len()),
+        (0, 0)
+    );
+    let set = service(
+        "presnap_trigger = /bin/freeze {name}\nkeep_old = next\nlegacy_state = /run/{name}_{rid}\n\
+         alert_command = /bin/page\nactive_check@n1 = /bin/is up\nsync_timeout = 90\n\
+         [sync#1]\nsrc@n1 = a/b\ntarget = nodes\nsubset = x\nrollback = modified\n\
+         pre_sync_nodes = /bin/a\nblocking_pre_sync_nodes = /bin/b 'c d'\npost_sync_all = /bin/e\n\
+         sync_all_requires = sync#2(up|warn)\n[sync#2]\nsrc@n1 = a/c\ntarget = nodes\n",
+    );
+    let resources = set.resolve(&node("n1")).unwrap();
+    let one = &resources[0];
+    assert_eq!(
+        one.presnap_trigger.as_ref().unwrap().join(" "),
+        "/bin/freeze svc"
+    );
+    assert_eq!(
+        one.legacy_state.as_deref(),
+        Some(Path::new("/run/svc_sync#1"))
+    );
+    assert_eq!(one.active_check.as_ref().unwrap().join(" "), "/bin/is up");
+    assert_eq!(one.alert_command.as_ref().unwrap().join(" "), "/bin/page");
+    assert_eq!(
+        (one.timeout, one.subset.as_deref()),
+        (Some(Duration::from_secs(90)), Some("x"))
+    );
+    assert_eq!(
+        (one.keep_old, one.on_modified),
+        (KeepOld::Next, OnModified::RollBack)
+    );
+    let pre: Vec<_> = one.triggers.get(SyncAction::Nodes, When::Pre).collect();
+    assert_eq!(pre.len(), 2);
+    assert!(pre[0].blocking && !pre[1].blocking);
+    assert_eq!(pre[0].argv, ["/bin/b", "c d"]);
+    assert_eq!(one.triggers.get(SyncAction::All, When::Post).count(), 1);
+    assert_eq!(one.triggers.get(SyncAction::All, When::Pre).count(), 0);
+    assert_eq!(one.requires[0].to_string(), "sync#2(up|warn)");
+    // A check of n1 is none of n2's.
+    assert_eq!(set.resolve(&node("n2")).unwrap()[0].active_check, None);
+}
+
+#[test]
+fn each_node_has_an_env_of_its_own() {
+    let service = service("env = PRD\nnode_env = TST\nnode_env@nodes = PRD\nnode_env@n2 =\n");
+    assert_eq!(service.node_env(&node("n1")), Some("PRD"));
+    assert_eq!(service.node_env(&node("n2")), None);
+    assert_eq!(service.node_env(&node("d1")), Some("TST"));
 }
 
 #[test]

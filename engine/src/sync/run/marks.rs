@@ -8,7 +8,7 @@
 //! cost no space. Their names carry resource, target and guid; when a target is
 //! in reach, those it has no use for are destroyed.
 
-use crate::name::{BookmarkName, Guid, NameError, ShortName, SnapshotName};
+use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
@@ -42,8 +42,10 @@ impl Marks {
             .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
-    /// Before `tosend` travels: marks it, and destroys marks of states that the
-    /// target does not have. `here` finds a dataset of the target's tree by the
+    /// Before `tosend` travels: marks it, marks what it starts from, and destroys
+    /// marks of states that the target does not have. The base needs one too: if
+    /// the transfer fails and another target commits, it is rotated away, and
+    /// may be all that this target shares. `here` finds a dataset of the target's tree by the
     /// source dataset.
     pub(super) async fn begin<'t>(
         &self,
@@ -62,13 +64,13 @@ impl Marks {
                     || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
-            if let Some(sending) = sending
-                && self
-                    .marks_of(dataset, |guid| guid == sending.guid)
-                    .is_empty()
-                && let Ok(short) = self.name(sending.guid)
-            {
-                new.push(self.request(dataset, sending, &short));
+            let Some(sending) = sending else { continue };
+            let base = dataset.snapshots.iter().rev().find(|snapshot| {
+                snapshot.createtxg < sending.createtxg
+                    && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
+            });
+            for snapshot in std::iter::once(sending).chain(base) {
+                new.extend(self.missing(dataset, snapshot));
             }
         }
         if !new.is_empty() {
@@ -133,6 +135,36 @@ impl Marks {
         source.bookmark(new).await
     }
 
+    /// What this target may have of `dataset`, by its marks there.
+    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+        let marks = dataset.bookmarks.iter();
+        marks
+            .filter(|mark| self.is_ours(&mark.short))
+            .map(|mark| mark.guid)
+            .collect()
+    }
+
+    /// The mark to make of `snapshot`, unless `dataset` has it.
+    pub(super) fn missing(&self, dataset: &Dataset, snapshot: &Snapshot) -> Option<NewBookmark> {
+        if self.guids(dataset).contains(&snapshot.guid) {
+            return None;
+        }
+        let short = self.name(snapshot.guid).ok()?;
+        Some(self.request(dataset, snapshot, &short))
+    }
+
+    /// This target's marks in `dataset` of what is older than `createtxg`.
+    pub(super) fn older_than(&self, dataset: &Dataset, createtxg: CreateTxg) -> Vec<BookmarkName> {
+        let marks = dataset.bookmarks.iter();
+        marks
+            .filter(|mark| self.is_ours(&mark.short) && mark.createtxg < createtxg)
+            .map(|mark| BookmarkName {
+                dataset: dataset.name.clone(),
+                short: mark.short.clone(),
+            })
+            .collect()
+    }
+
     fn request(&self, dataset: &Dataset, snapshot: &Snapshot, short: &ShortName) -> NewBookmark {
         NewBookmark {
             of: SnapshotName {
@@ -144,9 +176,9 @@ impl Marks {
     }
 }
 
-async fn destroy(source: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
+pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
     if marks.is_empty() {
         return Ok(());
     }
-    source.destroy_bookmarks(marks).await
+    peer.destroy_bookmarks(marks).await
 }

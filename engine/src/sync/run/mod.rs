@@ -18,9 +18,11 @@
 //! |---|---|---|---|
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | mark | the same, #mark=S1 | sent=S0 | the same |
+//! | target: unknown tosend destroyed | the same | sent=S0 | the same |
 //! | transfer of a part of the tree | sent=S0 tosend=S1 | tosend=S1 in some | completes S1, commits, then sends S1→S2 |
 //! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |
+//! | marks for other targets | the same | tosend=S1, #mark=S0 | the same |
 //! | target: first rename | sent=S0 tosend=S1 | aside=S0 tosend=S1 | completes the target's rotation, as above |
 //! | target: second rename | sent=S0 tosend=S1 | aside=S0 sent=S1 | destroys aside, as above |
 //! | target: commit | sent=S0 tosend=S1 | sent=S1 | rotates the source, then sends S1→S2 |
@@ -30,6 +32,7 @@
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
+mod bequest;
 mod conversations;
 mod error;
 mod marks;
@@ -37,6 +40,7 @@ mod report;
 mod round;
 mod service;
 mod side;
+mod stale;
 #[cfg(test)]
 mod tests;
 

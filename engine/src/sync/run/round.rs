@@ -4,17 +4,19 @@
 use std::time::Instant;
 
 use super::Action;
+use super::bequest::Bequest;
 use super::error::TargetError;
 use super::marks::Marks;
 use super::side::Side;
+use super::stale::Stale;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
-use crate::sync::config::{Resource, Sends, Target};
+use crate::sync::config::{OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -109,7 +111,9 @@ impl<'a> Round<'a> {
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
-        let plan = self.plan(source_tree, &target_tree, target)?;
+        let stale = Stale::find(side, peer, source_tree, &self.sends.src, target_tree).await?;
+        let plan = self.plan(source_tree, &stale.tree, target)?;
+        let target_tree = &stale.tree;
         if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
             return Err(TargetError::TargetExists {
                 dst: target.dst.clone(),
@@ -134,9 +138,11 @@ impl<'a> Round<'a> {
             .begin(transfers.source, source_tree, tosend, here)
             .await;
         self.tolerate(marked)?;
-        let report = transfers
-            .run(&plan, &target.dst, target_tree.is_empty())
-            .await?;
+        let root_is_new = target_tree.is_empty();
+        stale.destroy(side, transfers.target).await?;
+        let report = transfers.run(&plan, &target.dst, root_is_new).await?;
+        let kept = self.keep_for_others(source_tree, peer, target).await;
+        self.tolerate(kept)?;
         self.commit(peer, &plan, side).await?;
         // Those that `begin` destroyed are listed still; missing is no error.
         marks.end(source, source_tree, tosend).await?;
@@ -157,6 +163,17 @@ impl<'a> Round<'a> {
         Err(ReplicateError::Conflicts { conflicts }.into())
     }
 
+    /// What the configuration or the command line allows to be lost.
+    fn loss(&self) -> Loss {
+        match self.resource.on_modified {
+            OnModified::Never => self.loss,
+            OnModified::RollBack => Loss {
+                on_modified: plan::OnModified::RollBack,
+                ..self.loss
+            },
+        }
+    }
+
     fn request<'r>(
         &'r self,
         source: &'r [Dataset],
@@ -169,7 +186,7 @@ impl<'a> Round<'a> {
             target_root: &target.dst,
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
-            loss: self.loss,
+            loss: self.loss(),
         }
     }
 
@@ -302,6 +319,36 @@ impl<'a> Round<'a> {
             child.rotate(peer, &child_tree).await?;
         }
         Ok(())
+    }
+
+    /// What the other targets may have is marked on this one before it commits:
+    /// it may be their sender one day.
+    async fn keep_for_others(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &'a Target,
+    ) -> Result<(), PeerError> {
+        let is_node = |target: &&Target| target.kind != TargetKind::Local;
+        let others = self.sends.targets.iter().filter(is_node);
+        let heirs: Vec<Marks> = others
+            .filter(|other| is_node(&target) && other.node != target.node)
+            .map(|other| Marks::new(&self.resource.rid, other))
+            .collect();
+        if heirs.is_empty() {
+            return Ok(());
+        }
+        let tree = self.side(&target.dst).tree(peer).await?;
+        let mut bequest = Bequest::default();
+        for here in source_tree {
+            let name = here.name.rebase(&self.sends.src, &target.dst).ok();
+            let there = name.and_then(|name| tree.iter().find(|dataset| dataset.name == name));
+            let Some(there) = there else { continue };
+            for heir in &heirs {
+                bequest.add(heir, here, there, &self.resource.names.sent);
+            }
+        }
+        bequest.carry_out(peer).await
     }
 
     fn is_tosend(&self, step: &DatasetPlan, tree: &[Dataset]) -> bool {

@@ -75,7 +75,8 @@ fn snapshots_that_the_source_does_not_know_are_named_with_the_bytes_since_the_ba
 #[test]
 fn what_diverges_in_one_dataset_is_seen_before_anything_is_sent_in_another() {
     let source = [source(), dataset("tank/a/x", &[("base", 5), ("new", 6)])];
-    let child = dataset("backup/b/x", &[("base", 5), ("theirs", 9)]);
+    let mut child = dataset("backup/b/x", &[("base", 5), ("theirs", 9)]);
+    child.snapshots[1].written_bytes = 10_000;
     let plan = plan(&source, &[target(&[]), child], "new");
     assert_eq!(plan.conflicts.len(), 1);
     assert!(matches!(plan.conflicts[0], Conflict::Diverged { .. }));
@@ -202,4 +203,19 @@ fn a_rollback_takes_marks_of_the_scheme_along_and_no_bookmark_of_others() {
     unchanged.written_bytes = 0;
     let plan = allowing(Loss::default(), &unchanged);
     assert_eq!(plan.datasets[0].clearing, None);
+}
+
+#[test]
+fn snapshots_without_a_change_stay_where_they_are_unless_the_stream_is_raw() {
+    let mut idle = target(&[("theirs", 7), ("more", 8)]);
+    for snapshot in &mut idle.snapshots {
+        snapshot.written_bytes = 0;
+    }
+    for loss in [Loss::default(), ROLL_BACK, DESTROY] {
+        let plan = allowing(loss, &idle);
+        assert!(matches!(only_step(&plan), Step::Incremental { .. }));
+        assert_eq!(plan.datasets[0].clearing, None);
+    }
+    let raw = plan_mode(&[source()], &[idle], "new", SendMode::Raw);
+    assert!(matches!(only_conflict(&raw), Conflict::Diverged { .. }));
 }

@@ -87,6 +87,47 @@ fn scopes_that_cannot_apply_are_mistakes() {
 }
 
 #[test]
+fn what_a_run_does_beside_sending_is_checked_with_a_remedy() {
+    for (line, problem, remedy) in [
+        (
+            "pre_sync_nodes = touch /x",
+            "no absolute path",
+            "/bin/sh -c",
+        ),
+        ("post_sync_full = /bin/a 'b", "never closed", "script"),
+        (
+            "sync_nodes_requires = fs#1(up)",
+            "cluster agent",
+            "active_check",
+        ),
+        (
+            "sync_all_requires = sync#2(on)",
+            "`on` is not known",
+            "up, warn",
+        ),
+        ("timeout = 0", "no time", "4h"),
+        ("timeout = 1x", "no duration", "units"),
+        ("keep_old = nxt", "not known", "did you mean `next`"),
+        ("rollback = modifed", "not known", "did you mean `modified`"),
+        ("legacy_state = var/x", "no absolute path", "`/`"),
+        ("subset = a b", "more than one word", "one subset"),
+        (
+            "pre_sync_nodse = /bin/a",
+            "not known",
+            "did you mean `pre_sync_nodes`",
+        ),
+        ("node_env = PRD", "whole service", "[DEFAULT]"),
+    ] {
+        let found = mistake(&format!("[sync#1]\nsrc = a/b\ntarget = nodes\n{line}\n"));
+        let (said, told) = found.split_once("; ").unwrap_or_default();
+        assert!(
+            said.contains(problem) && told.contains(remedy),
+            "{line}: {found}"
+        );
+    }
+}
+
+#[test]
 fn lists_of_nodes_are_names_that_occur_once() {
     for (text, part) in [
         ("nodes = n1,n2", "no node name"),

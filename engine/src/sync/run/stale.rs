@@ -1,0 +1,95 @@
+//! A `tosend` on a target that the source has never heard of: left by a run
+//! that sent from that node, before the roles were swapped.
+//!
+//! It is of the scheme, and it stands in the way twice: by its name, and as a
+//! snapshot newer than the base. Where everything else allows a transfer it is
+//! destroyed right before; in a broken chain it stays, like all the rest. What
+//! was written to the dataset up to it counts as written since the base: the
+//! plan is made with the tree as it will be, so that a node whose own changes
+//! were never sent anywhere is not taken for an unchanged copy.
+
+use super::side::Side;
+use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::peer::{Peer, PeerError};
+use crate::zfs::{Base, Dataset, SendMode, SendRequest};
+
+/// What has to go, and the target's tree without it.
+pub(super) struct Stale {
+    doomed: Vec<(SnapshotName, Guid)>,
+    /// The tree as it will be.
+    pub tree: Vec<Dataset>,
+}
+
+impl Stale {
+    /// Finds it in `tree`, which `side` describes. `source_root` is where the
+    /// source has the same tree. Changes nothing.
+    pub(super) async fn find(
+        side: Side<'_>,
+        peer: &mut Peer,
+        source: &[Dataset],
+        source_root: &DatasetName,
+        mut tree: Vec<Dataset>,
+    ) -> Result<Self, PeerError> {
+        let mut doomed = Vec::new();
+        for here in source {
+            let Ok(name) = here.name.rebase(source_root, side.root) else {
+                continue; // The plan says so.
+            };
+            let Some(there) = tree.iter_mut().find(|dataset| dataset.name == name) else {
+                continue;
+            };
+            let short = &side.names.tosend;
+            let Some(at) = there.snapshots.iter().position(|s| s.short == *short) else {
+                continue;
+            };
+            if knows(here, there.snapshots[at].guid) {
+                continue;
+            }
+            let snapshot = named(there, at);
+            if at + 1 == there.snapshots.len() {
+                there.written_bytes += written_up_to(peer, there, at).await?;
+            }
+            doomed.push((snapshot, there.snapshots.remove(at).guid));
+        }
+        Ok(Self { doomed, tree })
+    }
+
+    /// Destroys it, all or none, by guid.
+    pub(super) async fn destroy(self, side: Side<'_>, peer: &mut Peer) -> Result<(), PeerError> {
+        if self.doomed.is_empty() {
+            return Ok(());
+        }
+        for (snapshot, _) in &self.doomed {
+            side.step(peer, format!("zfs destroy {snapshot}"));
+        }
+        peer.destroy_snapshots(self.doomed).await
+    }
+}
+
+/// True if the dataset has the snapshot, or a bookmark of it.
+pub(super) fn knows(dataset: &Dataset, guid: Guid) -> bool {
+    dataset.snapshot_by_guid(guid).is_some()
+        || dataset.bookmarks.iter().any(|mark| mark.guid == guid)
+}
+
+fn named(dataset: &Dataset, at: usize) -> SnapshotName {
+    SnapshotName {
+        dataset: dataset.name.clone(),
+        short: dataset.snapshots[at].short.clone(),
+    }
+}
+
+/// Estimated bytes that the snapshot at `at` adds to the one before it; 0 if it
+/// is the first, for then there is no base and the plan ends there.
+async fn written_up_to(peer: &mut Peer, dataset: &Dataset, at: usize) -> Result<u64, PeerError> {
+    let Some(before) = at.checked_sub(1) else {
+        return Ok(0);
+    };
+    let request = SendRequest {
+        snapshot: named(dataset, at),
+        base: Some(Base::Snapshot(named(dataset, before))),
+        mode: SendMode::Plain,
+        resume: None,
+    };
+    peer.send_size(request).await
+}

@@ -1,0 +1,270 @@
+//! Machines in memory, a service on them, and what has to hold afterwards.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::super::{Action, ConnectFault, Connector, Reaching, Sync, SyncReport};
+use crate::error::Family;
+use crate::event::{Event, Observer};
+use crate::helper::{Authorization, Helper, serve};
+use crate::name::Guid;
+use crate::peer::Peer;
+use crate::plan::Loss;
+use crate::protocol::hello::About;
+use crate::stream::compress::Compression;
+use crate::sync::config::{NodeName, Service, ServiceName, Target};
+use crate::sync::moment::UtcSeconds;
+use crate::sync::state::{Mode, StateStore};
+use crate::transport::local;
+use crate::zfs::Dataset;
+use crate::zfs::model::{Faults, Model};
+
+/// Plenty for what these tests write.
+pub(super) const POOL_BYTES: u64 = 1 << 24;
+
+/// Machines `a`, `b`, `c` with one pool each, and where they keep states.
+pub(super) struct World {
+    pub(super) models: BTreeMap<String, Model>,
+    pub(super) states: TempDir,
+    pub(super) faults: Faults,
+    pub(super) service: Service,
+    pub(super) loss: Loss,
+    pub(super) away: Mutex<Vec<String>>,
+    pub(super) seen: Recorder,
+}
+
+#[derive(Default, Clone)]
+pub(super) struct Recorder(pub(super) Arc<Mutex<Vec<Event>>>);
+
+impl Observer for Recorder {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+fn about(node: &str) -> About {
+    About {
+        program: "zferry test".into(),
+        node: node.into(),
+        platform: "memory".into(),
+        images: Vec::new(),
+    }
+}
+
+pub(super) fn config(nodes: &[&str]) -> String {
+    let mut text = format!(
+        "[DEFAULT]\nnodes = {}\n[sync#1]\ntype = zfs\n",
+        nodes.join(" ")
+    );
+    for node in nodes {
+        text += &format!("src@{node} = pool{node}/data\n");
+    }
+    // Every node keeps the data under one name, as seen from any sender.
+    text.replace("poola", "tank")
+        .replace("poolb", "tank")
+        .replace("poolc", "tank")
+        + "target = nodes\n"
+}
+
+impl World {
+    pub(super) fn new(nodes: &[&str]) -> Self {
+        Self::with(nodes, "")
+    }
+
+    /// `more` goes into the resource's section.
+    pub(super) fn with(nodes: &[&str], more: &str) -> Self {
+        let faults = Faults::default();
+        let models = nodes
+            .iter()
+            .enumerate()
+            .map(|(n, node)| {
+                let model = Model::with_faults(n as u64 + 1, faults.clone());
+                model.by_hand().add_pool("tank", POOL_BYTES).unwrap();
+                ((*node).to_owned(), model)
+            })
+            .collect();
+        let name = ServiceName::parse("svc").unwrap();
+        let text = config(nodes) + more;
+        let service = Service::parse(&name, Path::new("svc.conf"), text.as_bytes()).unwrap();
+        let world = Self {
+            models,
+            states: tempfile::tempdir().unwrap(),
+            faults,
+            service,
+            loss: Loss::default(),
+            away: Mutex::default(),
+            seen: Recorder::default(),
+        };
+        let hands = world.models["a"].by_hand();
+        for dataset in ["tank/data", "tank/data/x"] {
+            hands.create(dataset).unwrap();
+        }
+        world
+    }
+
+    /// New data in every dataset of `node`'s tree.
+    pub(super) fn write(&self, node: &str, version: u8) {
+        for dataset in ["tank/data", "tank/data/x"] {
+            let hands = self.models[node].by_hand();
+            hands
+                .write(dataset, u64::from(version), &[version; 700])
+                .unwrap();
+            hands.write(dataset, 0, &[version; 100]).unwrap();
+        }
+    }
+
+    pub(super) fn sync(
+        &self,
+        node: &str,
+        action: Action,
+    ) -> Result<SyncReport, super::super::SyncError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let node = NodeName::parse(node).unwrap();
+        let states = StateStore::new(self.states.path().join(node.as_str()));
+        let connector = Machines {
+            world: self,
+            node: &node,
+        };
+        runtime.block_on(
+            Sync {
+                service: &self.service,
+                node: &node,
+                action,
+                loss: self.loss,
+                states: &states,
+                clock: &|| UtcSeconds(1000),
+                connector: &connector,
+                observer: &self.seen,
+                compression: Compression::Adaptive,
+            }
+            .run(),
+        )
+    }
+
+    pub(super) fn tree(&self, node: &str) -> Vec<Dataset> {
+        ["tank/data", "tank/data/x"]
+            .iter()
+            .filter_map(|name| self.models[node].by_hand().look(name))
+            .collect()
+    }
+
+    /// In every dataset both sides share a state: a snapshot of the target
+    /// that the source has as snapshot or bookmark.
+    pub(super) fn ensure_a_base(&self, source: &str, target: &str, when: &str) {
+        for (here, there) in self.tree(source).iter().zip(self.tree(target)) {
+            let known = |guid: Guid| {
+                here.snapshot_by_guid(guid).is_some()
+                    || here.bookmarks.iter().any(|mark| mark.guid == guid)
+            };
+            assert!(
+                there.snapshots.iter().any(|snapshot| known(snapshot.guid)),
+                "no base for {} {when}\n{:#?}\n{:#?}",
+                here.name,
+                self.models[source].by_hand().list(),
+                self.models[target].by_hand().list(),
+            );
+        }
+    }
+
+    /// Both sides have `sent`, the same one, with the source's present data,
+    /// and nothing of a run that is under way.
+    pub(super) fn ensure_in_step(&self, source: &str, target: &str, when: &str) {
+        let (here, there) = (self.tree(source), self.tree(target));
+        assert_eq!(here.len(), there.len(), "{when}");
+        for (here, there) in here.iter().zip(&there) {
+            for side in [here, there] {
+                let names: Vec<_> = side.snapshots.iter().map(|s| s.short.as_str()).collect();
+                assert_eq!(names, ["sent"], "{} {when}", side.name);
+            }
+            assert_eq!(here.snapshots[0].guid, there.snapshots[0].guid, "{when}");
+            let name = here.name.as_str();
+            let digest = |node: &str| self.models[node].by_hand().digest(name).unwrap();
+            assert_eq!(digest(source), digest(target), "content of {name} {when}");
+            for side in [source, target] {
+                let holds = self.models[side].by_hand().holds(&format!("{name}@sent"));
+                assert!(holds.is_empty(), "{holds:?} {when}");
+            }
+        }
+    }
+
+    pub(super) fn revive(&self) {
+        for model in self.models.values() {
+            if model.is_crashed() {
+                model.revive();
+            }
+        }
+    }
+}
+
+struct Machines<'a> {
+    world: &'a World,
+    node: &'a NodeName,
+}
+
+impl Machines<'_> {
+    async fn connect(&self, node: &NodeName) -> Result<Peer, ConnectFault> {
+        let fault = |text: String| ConnectFault {
+            family: Family::Transient,
+            source: text.into(),
+            remedy: None,
+        };
+        if self.world.away.lock().unwrap().contains(&node.to_string()) {
+            return Err(fault(format!("{node} is away")));
+        }
+        let (near, far) = local::pair();
+        let helper = Helper {
+            zfs: Arc::new(self.world.models[node.as_str()].clone()),
+            authorization: Authorization::everything(),
+            states: Some(Arc::new(StateStore::new(
+                self.world.states.path().join(node.as_str()),
+            ))),
+            about: about(node.as_str()),
+            patience: Duration::from_secs(20),
+        };
+        tokio::spawn(serve(far, helper));
+        Peer::greet(
+            node.as_str(),
+            near,
+            &about("driver"),
+            Duration::from_secs(20),
+        )
+        .await
+        .map_err(|error| fault(error.to_string()))
+    }
+}
+
+impl Connector for Machines<'_> {
+    fn local(&self) -> Reaching<'_> {
+        Box::pin(self.connect(self.node))
+    }
+
+    fn reach<'a>(&'a self, target: &'a Target) -> Reaching<'a> {
+        Box::pin(self.connect(&target.node))
+    }
+}
+
+/// Everything was brought to every target.
+pub(super) fn all_well(report: &SyncReport) -> bool {
+    report
+        .resources
+        .iter()
+        .flat_map(|resource| &resource.targets)
+        .all(|target| target.outcome.is_ok())
+}
+
+pub(super) fn modes(report: &SyncReport) -> Vec<Mode> {
+    report
+        .resources
+        .iter()
+        .flat_map(|resource| &resource.targets)
+        .filter_map(|target| target.outcome.as_ref().ok())
+        .map(|synced| synced.mode)
+        .collect()
+}
