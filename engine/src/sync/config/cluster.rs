@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::ini::Document;
 use super::lookup::{Found, Lookup};
-use super::mistake::{Mistake, MistakeKind};
+use super::mistake::{Mistake, MistakeKind, Notice};
 use super::names::{NodeName, ServiceName};
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, choice, duration};
@@ -20,6 +20,9 @@ const NODES_MAX: usize = 64;
 
 /// `lock_timeout` if it is not set.
 const LOCK_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
+
+/// The `env` whose services are never sent to or by a node of another one.
+pub const ENV_PRODUCTION: &str = "PRD";
 
 /// Who takes part.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -114,6 +117,32 @@ pub(super) fn node_envs(
         }
     }
     envs
+}
+
+/// The rule about `env = PRD` says nothing about a node whose own env is not
+/// said.
+pub(super) fn note_unknown_envs(
+    lookup: Lookup<'_>,
+    settings: &Settings,
+    notices: &mut Vec<Notice>,
+) {
+    if settings.env.as_deref() != Some(ENV_PRODUCTION) {
+        return;
+    }
+    let all = settings.cluster.all();
+    let unknown: Vec<&str> = all
+        .filter(|node| !settings.node_envs.contains_key(*node))
+        .map(NodeName::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        notices.push(Notice {
+            place: lookup.place("DEFAULT", "env"),
+            text: format!(
+                "it is not said whether these nodes are {ENV_PRODUCTION} too, so none is refused: {}; write `node_env = {ENV_PRODUCTION}`, with a scope where it differs",
+                unknown.join(" ")
+            ),
+        });
+    }
 }
 
 struct Reader<'a, 'm> {

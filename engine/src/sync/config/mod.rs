@@ -24,6 +24,7 @@ mod tests;
 mod value;
 mod views;
 
+pub use cluster::ENV_PRODUCTION;
 pub use command::{RequiredState, Requirement, SyncAction, Trigger, Triggers, When};
 pub use mistake::{ConfigError, Mistake, MistakeKind, Notice, Place};
 pub use names::{BadName, NodeName, Rid, ServiceName};
@@ -33,3 +34,4 @@ pub use resource::{
 };
 pub use service::{ResolveError, Service, Topology};
 pub use value::duration_text;
+pub(in crate::sync) use value::{BareNumber, duration};

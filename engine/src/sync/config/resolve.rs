@@ -249,8 +249,14 @@ impl Reader<'_, '_> {
     }
 
     fn schedule(&mut self) -> Schedule {
-        let text = self.found("schedule");
-        Schedule::new(text.as_deref().unwrap_or(SCHEDULE_DEFAULT))
+        // One random time for each resource of each node.
+        let seed = format!("{}/{}/{}", self.lookup.service, self.rid, self.node);
+        let parse = |text: &str| {
+            Schedule::parse(text, &seed).map_err(|error| Wrong::new(error.problem, error.remedy))
+        };
+        self.value("schedule", parse).unwrap_or_else(|| {
+            Schedule::parse(SCHEDULE_DEFAULT, &seed).expect("the default is a schedule")
+        })
     }
 
     fn triggers(&mut self) -> Triggers {

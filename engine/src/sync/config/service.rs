@@ -113,6 +113,7 @@ impl Service {
             node: None,
         };
         settings.node_envs = cluster::node_envs(lookup, &mut findings.mistakes);
+        cluster::note_unknown_envs(lookup, &settings, &mut findings.notices);
         let views = views::all(lookup, &settings, &rids, &mut findings);
         let Findings {
             mut mistakes,

@@ -321,6 +321,32 @@ fn a_resource_that_goes_nowhere_is_noticed() {
 }
 
 #[test]
+fn a_node_that_alone_goes_nowhere_is_named() {
+    let text = "[DEFAULT]\nnodes = n1\ndrpnodes = d1\n[sync#1]\nsrc = a/b\ntarget = nodes\n";
+    let service = parse(text).unwrap();
+    assert_eq!(service.notices().len(), 1);
+    let notice = service.notices()[0].to_string();
+    assert!(
+        notice.starts_with("line 6 [sync#1] target: what n1 has goes nowhere"),
+        "{notice}"
+    );
+}
+
+#[test]
+fn in_production_a_node_whose_env_is_not_said_is_noticed() {
+    let notices = |text| {
+        let service = service(&format!("{text}[sync#1]\nsrc = a/b\ntarget = nodes\n"));
+        let all = service.notices().iter().map(ToString::to_string);
+        all.collect::<Vec<String>>()
+    };
+    let found = notices("env = PRD\nnode_env@nodes = PRD\n");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("none is refused: d1;"), "{found:?}");
+    assert!(notices("env = PRD\nnode_env = TST\n").is_empty());
+    assert!(notices("env = TST\n").is_empty());
+}
+
+#[test]
 fn files_are_found_read_and_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let name = ServiceName::parse("svc").unwrap();

@@ -20,7 +20,7 @@ const UNITS: [(char, u64); 5] = [
 
 /// Why a text is no value of its type.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Wrong {
+pub(in crate::sync) struct Wrong {
     /// What is wrong: a clause.
     pub problem: String,
     /// What would be right: a clause.
@@ -63,7 +63,7 @@ pub(super) fn boolean(text: &str) -> Result<bool, Wrong> {
 
 /// What a number without unit means in a duration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BareNumber {
+pub(in crate::sync) enum BareNumber {
     /// Minutes, as in `sync_max_delay`.
     Minutes,
     /// Seconds, as in `lock_timeout`.
@@ -71,7 +71,7 @@ pub(super) enum BareNumber {
 }
 
 /// `1w2d3h4m5s`: each unit at most once, or a bare number.
-pub(super) fn duration(text: &str, bare: BareNumber) -> Result<Duration, Wrong> {
+pub(in crate::sync) fn duration(text: &str, bare: BareNumber) -> Result<Duration, Wrong> {
     let wrong = |problem: &str| {
         Wrong::new(
             format!("`{}` is no duration: {problem}", shown(text)),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::check::Findings;
 use super::cluster::Settings;
+use super::command::requires_keyword;
 use super::lookup::Lookup;
 use super::mistake::{Mistake, MistakeKind, Notice, Place};
 use super::names::{NodeName, Rid};
@@ -66,18 +67,81 @@ pub(super) fn all(
     }
     collide::check(lookup, &views, mistakes);
     check_images(lookup, &views, mistakes);
+    check_requirements(lookup, &views, rids, mistakes);
     for rid in rids {
-        let sends = |resource: &&Resource| resource.rid == *rid && resource.sends().is_some();
-        let mut senders = views.values().flatten().filter(sends).peekable();
-        let targets = |resource: &Resource| resource.sends().map_or(0, |sends| sends.targets.len());
-        if senders.peek().is_some() && senders.all(|resource| targets(resource) == 0) {
-            findings.notices.push(Notice {
-                place: lookup.place(rid.as_str(), "target"),
-                text: "it goes nowhere: its `target` names no other node".to_owned(),
-            });
-        }
+        note_dead_ends(lookup, &views, rid, &mut findings.notices);
     }
     views
+}
+
+/// Senders whose `target` names nobody but themselves.
+fn note_dead_ends(
+    lookup: Lookup<'_>,
+    views: &BTreeMap<NodeName, Vec<Resource>>,
+    rid: &Rid,
+    notices: &mut Vec<Notice>,
+) {
+    let mut alone = Vec::new();
+    let mut senders = 0;
+    for (node, resources) in views {
+        let resource = resources.iter().find(|resource| resource.rid == *rid);
+        let Some(sends) = resource.and_then(Resource::sends) else {
+            continue;
+        };
+        senders += 1;
+        if sends.targets.is_empty() {
+            alone.push(node);
+        }
+    }
+    let mut notice = |node: Option<&NodeName>, text: String| {
+        let lookup = Lookup { node, ..lookup };
+        notices.push(Notice {
+            place: lookup.place(rid.as_str(), "target"),
+            text,
+        });
+    };
+    if senders > 0 && senders == alone.len() {
+        let text = "it goes nowhere: its `target` names no other node".to_owned();
+        return notice(None, text);
+    }
+    for node in alone {
+        let text = format!("what {node} has goes nowhere: for it, `target` names no other node");
+        notice(Some(node), text);
+    }
+}
+
+/// A condition is about a resource of this file.
+fn check_requirements(
+    lookup: Lookup<'_>,
+    views: &BTreeMap<NodeName, Vec<Resource>>,
+    rids: &[Rid],
+    mistakes: &mut Vec<Mistake>,
+) {
+    for (node, resources) in views {
+        for resource in resources {
+            for required in &resource.requires {
+                let of_node = Lookup {
+                    node: Some(node),
+                    ..lookup
+                };
+                let keyword = requires_keyword(required.action);
+                let (problem, remedy) = if required.rid == resource.rid {
+                    ("it requires itself".to_owned(), "name another resource")
+                } else if rids.contains(&required.rid) {
+                    continue;
+                } else {
+                    let problem = format!("there is no resource {} here", required.rid);
+                    (problem, "name a resource of type zfs of this file")
+                };
+                mistakes.push(Mistake {
+                    place: of_node.place(resource.rid.as_str(), &keyword),
+                    kind: MistakeKind::BadValue,
+                    problem,
+                    remedy: remedy.to_owned(),
+                });
+            }
+        }
+    }
 }
 
 /// One node has one opinion about where a pool is, whatever the resource.
