@@ -385,17 +385,10 @@ impl<'a> World<'a> {
         }
         self.left[from] = !obstacles.is_empty();
         if obstacles.is_empty() {
+            // What that node's own runs left goes with the first that reaches it.
             self.left[1 - from] = false;
-            // A rotation goes through the whole tree, also where nothing came.
-            for (name, there) in &mut self.volumes[1 - from] {
-                if !names.contains(name) && there.find("tosend").is_some() {
-                    there.remove("sent");
-                    for (name, _) in &mut there.snapshots {
-                        if name == "tosend" {
-                            "sent".clone_into(name);
-                        }
-                    }
-                }
+            for volume in self.volumes[1 - from].values_mut() {
+                volume.remove("tosend");
             }
         }
         let ending = if obstacles.is_empty() {

@@ -36,6 +36,7 @@ mod bequest;
 mod conversations;
 mod error;
 mod marks;
+mod record;
 mod report;
 mod round;
 mod service;
