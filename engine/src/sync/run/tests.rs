@@ -3,6 +3,7 @@
 
 mod heirs;
 mod leftovers;
+mod mounted;
 mod sweeps;
 mod world;
 
