@@ -39,11 +39,10 @@ pub(super) fn failed(path: &Path, kind: ZfsErrorKind) -> ZfsError {
 /// mounted later lies on top and hides what was there.
 fn find(table: &[u8], path: &Path) -> Option<DatasetName> {
     let wanted = path.as_os_str().as_encoded_bytes();
-    let lines = table.split(|byte| *byte == b'\n');
+    let lines = table.rsplit(|byte| *byte == b'\n');
     let top = lines
         .filter_map(Mount::read)
-        .filter(|mount| mount.point == wanted)
-        .last()?;
+        .find(|mount| mount.point == wanted)?;
     // A directory of a dataset that is bound elsewhere is not the dataset.
     if top.kind != b"zfs" || top.root != b"/" {
         return None;

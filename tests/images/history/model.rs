@@ -322,10 +322,6 @@ impl<'a> World<'a> {
         if ours.is_none() && !here.marked {
             return Some(format!("{volume}: no base on the source"));
         }
-        // Left by a run of that node that met a broken chain.
-        if there.find("tosend").is_some() {
-            return Some(format!("{volume}: @tosend is taken on the target"));
-        }
         if there.head.number != base.number {
             return Some(format!("{volume}: modified"));
         }
@@ -342,13 +338,9 @@ impl<'a> World<'a> {
 
     fn obstacles(&self, from: usize) -> Vec<String> {
         let volumes = self.volumes[from].keys();
-        let mut obstacles: Vec<String> = volumes
+        volumes
             .filter_map(|volume| self.obstacle(from, volume))
-            .collect();
-        if self.left[1 - from] {
-            obstacles.push("@tosend is taken at the target's root".to_owned());
-        }
-        obstacles
+            .collect()
     }
 
     /// Nothing stands in the way, or a change that a later snapshot covers: a
@@ -360,10 +352,11 @@ impl<'a> World<'a> {
         if self.obstacle(from, volume).is_none() {
             return true;
         }
-        let newest = there.snapshots.last().map(|(_, state)| state.number);
+        // A `tosend` that the target's own run left does not count.
+        let mut others = there.snapshots.iter().rev();
+        let newest = others.find(|(short, _)| short != "tosend");
         there.find("sent").is_some()
-            && there.find("tosend").is_none()
-            && newest == Some(there.head.number)
+            && newest.is_some_and(|(_, state)| state.number == there.head.number)
     }
 
     fn sync(&mut self, from: usize) {
@@ -413,6 +406,13 @@ impl<'a> World<'a> {
             }
         }
         self.left[from] = !obstacles.is_empty();
+        if obstacles.is_empty() {
+            // What that node's own runs left goes with the first that reaches it.
+            self.left[1 - from] = false;
+            for volume in self.volumes[1 - from].values_mut() {
+                volume.remove("tosend");
+            }
+        }
         let ending = if obstacles.is_empty() {
             Ending::Synced
         } else {

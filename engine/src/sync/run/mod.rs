@@ -37,6 +37,7 @@ mod conversations;
 mod error;
 mod marks;
 mod mounts;
+mod record;
 mod report;
 mod round;
 mod service;

@@ -31,22 +31,23 @@ impl Stale {
         mut tree: Vec<Dataset>,
     ) -> Result<Self, PeerError> {
         let mut doomed = Vec::new();
-        for here in source {
-            let Ok(name) = here.name.rebase(source_root, side.root) else {
+        for there in &mut tree {
+            let Ok(name) = there.name.rebase(side.root, source_root) else {
                 continue; // The plan says so.
             };
-            let Some(there) = tree.iter_mut().find(|dataset| dataset.name == name) else {
-                continue;
-            };
+            // A dataset that the source does not have is renamed with the rest
+            // of the tree when the target commits: its `tosend` would become
+            // a base that nobody sent.
+            let here = source.iter().find(|dataset| dataset.name == name);
             let short = &side.names.tosend;
             let Some(at) = there.snapshots.iter().position(|s| s.short == *short) else {
                 continue;
             };
-            if knows(here, there.snapshots[at].guid) {
+            if here.is_some_and(|here| knows(here, there.snapshots[at].guid)) {
                 continue;
             }
             let snapshot = named(there, at);
-            if at + 1 == there.snapshots.len() {
+            if here.is_some() && at + 1 == there.snapshots.len() {
                 there.written_bytes += written_up_to(peer, there, at).await?;
             }
             doomed.push((snapshot, there.snapshots.remove(at).guid));
