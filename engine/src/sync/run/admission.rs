@@ -121,16 +121,16 @@ impl<'a> Admission<'a> {
         if resource.disabled {
             return Err(skipped("disabled"));
         }
-        let sends = match &resource.role {
-            Role::Sender(sends) => sends,
+        match &resource.role {
+            Role::Sender(_) | Role::SenderByMount(_) => {}
             Role::ReceiverOnly(why @ WhyReceiver::NoSource) => {
                 return Err(skipped(&why.to_string()));
             }
             Role::ReceiverOnly(why @ WhyReceiver::NotFlexPrimary { .. }) => {
                 return Err(Refusal::NotSender(why.clone()).into());
             }
-        };
-        if let Some(why) = not_concerned(self.sync.action, sends) {
+        }
+        if let Some(why) = not_concerned(self.sync.action, resource.targets()) {
             return Err(skipped(why));
         }
         if self.sync.action == Action::All
@@ -138,7 +138,7 @@ impl<'a> Admission<'a> {
         {
             return Err(skipped(&why));
         }
-        let meant = sends.targets.iter();
+        let meant = resource.targets().iter();
         let meant = meant.filter(|target| self.sync.selection.takes_target(target.kind));
         let (mut targets, mut refused) = (Vec::new(), Vec::new());
         for target in meant {
@@ -154,6 +154,15 @@ impl<'a> Admission<'a> {
         }
         self.requirements(resource)?;
         self.activity(resource).await?;
+        let sends = match &resource.role {
+            Role::Sender(sends) => sends,
+            Role::SenderByMount(by_mount) => {
+                // Asked last: on a node that may not send, nothing is mounted.
+                let path = by_mount.mount_point.clone();
+                return Err(Stop::Failed(ResourceError::NotMounted { path }));
+            }
+            Role::ReceiverOnly(why) => return Err(skipped(&why.to_string())),
+        };
         Ok(Admitted {
             sends,
             targets,
@@ -249,19 +258,19 @@ pub(super) fn of_node(sync: &Sync<'_>) -> Result<Vec<Resource>, Refusal> {
 }
 
 /// Why the command is not about a resource with these targets.
-fn not_concerned(action: Action, sends: &Sends) -> Option<&'static str> {
+fn not_concerned(action: Action, targets: &[Target]) -> Option<&'static str> {
     let is_drp = |target: &Target| target.kind == TargetKind::DrpNodes;
-    if sends.targets.is_empty() {
+    if targets.is_empty() {
         return Some("it has no target besides this node");
     }
     match action {
-        Action::Nodes if sends.targets.iter().all(is_drp) => {
+        Action::Nodes if targets.iter().all(is_drp) => {
             Some("it targets drpnodes alone: use sync drp")
         }
-        Action::Nodes if sends.targets.iter().any(is_drp) => {
+        Action::Nodes if targets.iter().any(is_drp) => {
             Some("it targets drpnodes too: use sync update")
         }
-        Action::Drp if !sends.targets.iter().all(is_drp) => {
+        Action::Drp if !targets.iter().all(is_drp) => {
             Some("it does not target drpnodes alone: use sync update")
         }
         _ => None,

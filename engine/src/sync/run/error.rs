@@ -1,15 +1,16 @@
 //! Why a sync, or its part for one target, did not happen.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::commands::CommandError;
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::replicate::ReplicateError;
-use super::commands::CommandError;
-use crate::sync::config::{ResolveError, duration_text};
+use crate::sync::config::{ConfigError, ResolveError, duration_text};
 use crate::sync::state::TroubleKind;
 
 /// A machine could not be reached.
@@ -50,6 +51,9 @@ pub enum SyncError {
     /// A snapshot name would be too long for ZFS.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// What is mounted makes the configuration wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 impl SyncError {
@@ -61,6 +65,7 @@ impl SyncError {
             Self::Connect(fault) => fault.family,
             Self::Peer(error) => error.family(),
             Self::Name(_) => Family::Usage,
+            Self::Config(error) => error.family(),
         }
     }
 
@@ -91,6 +96,12 @@ pub enum ResourceError {
     /// Listing, snapshots or the rotation of the source failed.
     #[error("{0}")]
     Source(Arc<PeerError>),
+    /// `src` is a mount point, and no dataset is mounted there.
+    #[error("no dataset is mounted at {}, which is its src", path.display())]
+    NotMounted {
+        /// The mount point.
+        path: PathBuf,
+    },
     /// What was tried could not be written down.
     #[error("the attempt cannot be written down: {0}")]
     Attempts(Arc<std::io::Error>),
@@ -113,7 +124,7 @@ impl ResourceError {
     pub fn family(&self) -> Family {
         match self {
             Self::Locked(fault) => fault.family,
-            Self::Command { .. } | Self::Attempts(_) => Family::Failed,
+            Self::Command { .. } | Self::Attempts(_) | Self::NotMounted { .. } => Family::Failed,
             Self::Source(error) => error.family(),
         }
     }
@@ -127,6 +138,13 @@ impl ResourceError {
                 vec!["see what the command does when it is started by hand".to_owned()]
             }
             Self::Source(_) => Vec::new(),
+            Self::NotMounted { path } => vec![
+                format!(
+                    "mount it: zfs list -o name,mounted,mountpoint; then findmnt {}",
+                    path.display()
+                ),
+                "or name the dataset in src".to_owned(),
+            ],
             Self::Attempts(_) => {
                 vec!["name a folder that this user may write to with --state".to_owned()]
             }
@@ -224,7 +242,13 @@ impl TargetError {
         match self {
             Self::Replicate(ReplicateError::Conflicts { conflicts }) => {
                 let diverged = conflicts.iter().any(|conflict| {
-                    matches!(conflict, Conflict::Modified { .. } | Conflict::Ahead { .. })
+                    matches!(
+                        conflict,
+                        Conflict::Modified { .. }
+                            | Conflict::Diverged { .. }
+                            | Conflict::Kept { .. }
+                            | Conflict::Ahead { .. }
+                    )
                 });
                 if diverged {
                     TroubleKind::Diverged

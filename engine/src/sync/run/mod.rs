@@ -39,6 +39,7 @@ mod conversations;
 mod error;
 mod facts;
 mod marks;
+mod mounts;
 mod record;
 mod report;
 mod round;
@@ -66,6 +67,7 @@ use super::select::Selection;
 use super::state::StateStore;
 use crate::event::Observer;
 use crate::peer::Peer;
+use crate::plan::Loss;
 use crate::stream::compress::Compression;
 
 /// How many targets are served at the same time, if nobody says otherwise:
@@ -112,6 +114,8 @@ pub struct Sync<'a> {
     pub node: &'a NodeName,
     /// Which command.
     pub action: Action,
+    /// What the command line allows to be lost on targets.
+    pub loss: Loss,
     /// Which of its resources and targets.
     pub selection: &'a Selection,
     /// Whether the activity check is asked.
@@ -144,6 +148,15 @@ impl Sync<'_> {
     /// [`SyncError`] if nothing could be done at all. The module's table says
     /// what a run leaves that is cut.
     pub async fn run(&self) -> Result<SyncReport, SyncError> {
-        service::run(self).await
+        match mounts::resolved(self).await? {
+            Some(service) => {
+                let resolved = Sync {
+                    service: &service,
+                    ..*self
+                };
+                service::run(&resolved).await
+            }
+            None => service::run(self).await,
+        }
     }
 }

@@ -4,6 +4,8 @@
 mod commanded;
 mod heirs;
 mod leftovers;
+mod loss;
+mod mounted;
 mod sweeps;
 mod world;
 

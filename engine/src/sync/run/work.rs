@@ -48,6 +48,7 @@ impl<'a> Work<'a> {
                 resource,
                 sends: admitted.sends,
                 action: sync.action,
+                loss: sync.loss,
                 observer: sync.observer,
                 compression: sync.compression,
                 clock: sync.clock,
