@@ -39,4 +39,4 @@ pub use job::{Job, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
-pub(crate) use run::{Transfers, snapshot_command};
+pub(crate) use run::{Transfers, send_command, snapshot_command};

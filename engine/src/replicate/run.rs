@@ -473,7 +473,8 @@ fn base_text(step: &DatasetPlan) -> Option<String> {
     })
 }
 
-fn send_command(step: &DatasetPlan) -> String {
+/// A stream as zfs(8) would be told to send it, for the log.
+pub(crate) fn send_command(step: &DatasetPlan) -> String {
     let flags = match step.mode {
         SendMode::Plain => "-Lec",
         SendMode::Raw => "-w",

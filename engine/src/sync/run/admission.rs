@@ -139,7 +139,8 @@ impl<'a> Admission<'a> {
             return Err(skipped(&why));
         }
         let meant = resource.targets().iter();
-        let meant = meant.filter(|target| self.sync.selection.takes_target(target.kind));
+        let groups = self.sync.groups;
+        let meant = meant.filter(|target| groups.is_empty() || groups.contains(&target.kind));
         let (mut targets, mut refused) = (Vec::new(), Vec::new());
         for target in meant {
             match environment(self.sync, &target.node) {

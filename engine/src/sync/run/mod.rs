@@ -41,6 +41,7 @@ mod facts;
 mod marks;
 mod mounts;
 mod record;
+mod rehearse;
 mod report;
 mod round;
 mod service;
@@ -59,11 +60,12 @@ pub use super::config::SyncAction as Action;
 pub use admission::{NotRun, Refusal};
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
+pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
-use super::config::{NodeName, Resource, Sends, Service, Target};
+use super::config::{NodeName, Resource, Sends, Service, Target, TargetKind};
 use super::moment::UtcSeconds;
-use super::select::Selection;
+use super::selection::Selection;
 use super::state::StateStore;
 use crate::event::Observer;
 use crate::peer::Peer;
@@ -116,8 +118,10 @@ pub struct Sync<'a> {
     pub action: Action,
     /// What the command line allows to be lost on targets.
     pub loss: Loss,
-    /// Which of its resources and targets.
+    /// Which of its resources.
     pub selection: &'a Selection,
+    /// Targets of these groups; empty for all.
+    pub groups: &'a [TargetKind],
     /// Whether the activity check is asked.
     pub activity: ActivityCheck,
     /// Where states are kept on this node.
@@ -149,14 +153,23 @@ impl Sync<'_> {
     /// what a run leaves that is cut.
     pub async fn run(&self) -> Result<SyncReport, SyncError> {
         match mounts::resolved(self).await? {
-            Some(service) => {
-                let resolved = Sync {
-                    service: &service,
-                    ..*self
-                };
-                service::run(&resolved).await
-            }
+            Some(service) => service::run(&self.of(&service)).await,
             None => service::run(self).await,
         }
+    }
+
+    /// Says what [`Self::run`] would do, and does nothing of it.
+    ///
+    /// # Errors
+    /// [`SyncError`].
+    pub async fn rehearse(&self) -> Result<Rehearsal, SyncError> {
+        match mounts::resolved(self).await? {
+            Some(service) => rehearse::rehearse(&self.of(&service)).await,
+            None => rehearse::rehearse(self).await,
+        }
+    }
+
+    fn of<'s>(&'s self, service: &'s Service) -> Sync<'s> {
+        Sync { service, ..*self }
     }
 }

@@ -55,7 +55,7 @@ impl<'a> Round<'a> {
         self.side(&self.sends.src)
     }
 
-    fn side(&self, root: &'a DatasetName) -> Side<'a> {
+    pub(super) fn side(&self, root: &'a DatasetName) -> Side<'a> {
         Side {
             root,
             scope: self.scope(),
@@ -149,7 +149,7 @@ impl<'a> Round<'a> {
         Ok(self.synced(target, &plan, &report, begun))
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         source_tree: &[Dataset],
         target_tree: &[Dataset],
@@ -174,7 +174,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn request<'r>(
+    pub(super) fn request<'r>(
         &'r self,
         source: &'r [Dataset],
         target_tree: &'r [Dataset],

@@ -19,9 +19,9 @@ use crate::peer::Peer;
 use crate::plan::Loss;
 use crate::protocol::hello::About;
 use crate::stream::compress::Compression;
-use crate::sync::config::{NodeName, Service, ServiceName, Target};
+use crate::sync::config::{NodeName, Service, ServiceName, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
-use crate::sync::select::Selection;
+use crate::sync::selection::Selection;
 use crate::sync::state::{Mode, StateStore};
 use crate::transport::local;
 use crate::zfs::Dataset;
@@ -40,6 +40,7 @@ pub(super) struct World {
     pub(super) away: Mutex<Vec<String>>,
     pub(super) seen: Recorder,
     pub(super) selection: Selection,
+    pub(super) groups: Vec<TargetKind>,
     pub(super) commands: Commanded,
     pub(super) now: Mutex<u64>,
 }
@@ -106,6 +107,7 @@ impl World {
             away: Mutex::default(),
             seen: Recorder::default(),
             selection: Selection::default(),
+            groups: Vec::new(),
             commands: Commanded::default(),
             now: Mutex::new(1000),
         };
@@ -150,6 +152,7 @@ impl World {
                 loss: self.loss,
                 states: &states,
                 selection: &self.selection,
+                groups: &self.groups,
                 activity: ActivityCheck::Asked,
                 clock: &|| UtcSeconds(*self.now.lock().unwrap()),
                 zone: &TimeZone::UTC,
