@@ -32,6 +32,8 @@ pub enum Exit {
     Protocol,
     /// The status is undef.
     Undef,
+    /// This node may not start what was asked for: no failure.
+    NotStarted,
     /// A defect in zferry.
     Bug,
     /// Stopped by this signal.
@@ -52,6 +54,7 @@ impl Exit {
             Self::NoZfs => 7,
             Self::Protocol => 8,
             Self::Undef => 9,
+            Self::NotStarted => 10,
             // EX_SOFTWARE of sysexits.h.
             Self::Bug => 70,
             // As shells report it.
@@ -126,7 +129,7 @@ mod tests {
     #[test]
     fn no_two_endings_share_a_number() {
         let mut codes: Vec<u8> = FAMILIES.map(|family| Exit::from(family).code()).to_vec();
-        codes.extend([Exit::Done, Exit::Warn, Exit::Undef].map(Exit::code));
+        codes.extend([Exit::Done, Exit::Warn, Exit::Undef, Exit::NotStarted].map(Exit::code));
         codes.extend([Exit::Signal(2), Exit::Signal(15)].map(Exit::code));
         let count = codes.len();
         codes.sort_unstable();

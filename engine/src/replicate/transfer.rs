@@ -53,7 +53,11 @@ pub(crate) async fn transfer(
     let Some(request) = plan.send_request() else {
         return Ok(Moved::default());
     };
-    if ends.source.transfers_until.is_some_and(|until| until <= Instant::now()) {
+    if ends
+        .source
+        .transfers_until
+        .is_some_and(|until| until <= Instant::now())
+    {
         return Err(out_of_time(ends.source));
     }
     let number = ends.source.next_transfer();

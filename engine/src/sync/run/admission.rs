@@ -40,7 +40,9 @@ pub enum Refusal {
     #[error("{0}")]
     NotSender(WhyReceiver),
     /// A service in production, and a node that is not.
-    #[error("a service of env = {ENV_PRODUCTION} is never synchronized on or to node {node}, whose env is {env}")]
+    #[error(
+        "a service of env = {ENV_PRODUCTION} is never synchronized on or to node {node}, whose env is {env}"
+    )]
     Environment {
         /// The node.
         node: NodeName,
@@ -175,7 +177,10 @@ impl<'a> Admission<'a> {
     fn not_due(&self, resource: &Resource) -> Option<String> {
         let now = civil((self.sync.clock)(), self.sync.zone)?;
         let attempts = self.attempts.read(self.sync.service.name(), &resource.rid);
-        match resource.schedule.is_due(now, &attempts.past(self.sync.zone)) {
+        match resource
+            .schedule
+            .is_due(now, &attempts.past(self.sync.zone))
+        {
             Due::Now => None,
             Due::NotYet(Some(next)) => Some(format!("not due before {next}")),
             Due::NotYet(None) => Some("its schedule is empty".to_owned()),

@@ -1,9 +1,9 @@
 //! What a run leaves to know: the state of a resource, on this node and on
 //! every target in reach.
 
+use super::error::TargetError;
 use super::service::Run;
 use super::work::Work;
-use super::error::TargetError;
 use crate::event::Event;
 use crate::sync::config::{NodeName, TargetKind};
 use crate::sync::state::{ResourceState, TargetOf, Trouble, TroubleKind};

@@ -243,7 +243,11 @@ impl<'a> Round<'a> {
         let committed = rotated(&arrived, names, |guid| {
             source_tree.iter().any(|here| knows(here, guid))
         });
-        let has = |guid| arrived.iter().any(|there| there.snapshot_by_guid(guid).is_some());
+        let has = |guid| {
+            arrived
+                .iter()
+                .any(|there| there.snapshot_by_guid(guid).is_some())
+        };
         let imagined = taken(&rotated(source_tree, names, has), names);
         let stale = Stale::find(side, &imagined, &root.name, committed);
         let mut plan = self.plan(&imagined, &stale.tree, target)?;
@@ -297,11 +301,7 @@ fn transfer_lines(plan: &TreePlan, transfers: &Transfers<'_>) -> Vec<String> {
 
 /// The tree as it is after a rotation of every `tosend` that is `wanted`;
 /// another `tosend` stays.
-fn rotated(
-    tree: &[Dataset],
-    names: &SnapshotNames,
-    wanted: impl Fn(Guid) -> bool,
-) -> Vec<Dataset> {
+fn rotated(tree: &[Dataset], names: &SnapshotNames, wanted: impl Fn(Guid) -> bool) -> Vec<Dataset> {
     let mut tree = tree.to_vec();
     for dataset in &mut tree {
         let tosend = dataset.snapshot_by_name(&names.tosend);

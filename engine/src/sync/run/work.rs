@@ -333,7 +333,11 @@ impl<'a> Work<'a> {
             rid: round.resource.rid.clone(),
             optional: round.resource.optional,
             not_run: None,
-            targets: targets.into_iter().zip(synced).filter_map(outcome).collect(),
+            targets: targets
+                .into_iter()
+                .zip(synced)
+                .filter_map(outcome)
+                .collect(),
             failure,
             refused,
         }

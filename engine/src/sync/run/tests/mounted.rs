@@ -38,10 +38,7 @@ fn a_mount_point_where_nothing_is_mounted_fails_before_anything_is_done() {
     world.write("a", 1);
     let report = world.sync("a", Action::Update).unwrap();
     let error = report.resources[0].failure.as_ref().unwrap();
-    assert!(
-        matches!(error, ResourceError::NotMounted { .. }),
-        "{error}"
-    );
+    assert!(matches!(error, ResourceError::NotMounted { .. }), "{error}");
     assert_eq!(error.family(), Family::Failed);
     assert!(
         error

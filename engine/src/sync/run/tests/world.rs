@@ -9,7 +9,9 @@ use tempfile::TempDir;
 
 use jiff::tz::TimeZone;
 
-use super::super::{Action, ActivityCheck, ConnectFault, Connector, Reaching, ResourceReport, Sync, SyncReport};
+use super::super::{
+    Action, ActivityCheck, ConnectFault, Connector, Reaching, ResourceReport, Sync, SyncReport,
+};
 use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
@@ -272,10 +274,7 @@ impl Connector for Machines<'_> {
 
 /// Everything was brought to every target.
 pub(super) fn all_well(report: &SyncReport) -> bool {
-    report
-        .resources
-        .iter()
-        .all(ResourceReport::is_success)
+    report.resources.iter().all(ResourceReport::is_success)
 }
 
 pub(super) fn modes(report: &SyncReport) -> Vec<Mode> {
