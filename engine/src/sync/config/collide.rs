@@ -126,7 +126,7 @@ impl<'a> UsesByNode<'a> {
                 let key = |one: &Use<'a>| (one.service, one.rid, one.part);
                 if reported.insert((key(one), key(other))) {
                     clashes.push(Clash {
-                        node: *node,
+                        node,
                         one,
                         other,
                         sender: uses.get(other).copied(),

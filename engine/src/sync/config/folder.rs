@@ -47,7 +47,7 @@ pub fn crossings(services: &[Service]) -> Vec<Crossing> {
             cluster: other.cluster(),
             node: clash.sender,
         };
-        crossings.push(Crossing {
+        let crossing = Crossing {
             service: other.name().clone(),
             with: one.name().clone(),
             with_rid: clash.one.rid.clone(),
@@ -57,7 +57,11 @@ pub fn crossings(services: &[Service]) -> Vec<Crossing> {
                 problem: format!("{} ({} {})", clash.problem, one.name(), clash.one.rid),
                 remedy: clash.remedy.to_owned(),
             },
-        });
+        };
+        // A dataset that one sends and receives is one dataset.
+        if !crossings.contains(&crossing) {
+            crossings.push(crossing);
+        }
     }
     crossings
 }
