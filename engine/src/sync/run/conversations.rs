@@ -24,6 +24,11 @@ use crate::sync::config::{Connection, NodeName, Target, TargetKind};
 /// up a receive.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// How long a target may take to answer what moves no data: listing the largest
+/// trees takes minutes, and one that hangs must not hold up the snapshots of
+/// the others for ever.
+pub(super) const QUESTION_MAX: Duration = Duration::from_secs(10 * 60);
+
 /// Opened when they are first used, until something fails.
 pub(super) struct Conversations<'a> {
     connector: &'a dyn Connector,

@@ -179,10 +179,11 @@ pub enum TargetError {
         /// The dataset on the target.
         dst: DatasetName,
     },
-    /// It took longer than `timeout` of the resource.
-    #[error("it took longer than {}, the timeout of the resource", duration_text(*limit))]
+    /// It took longer than it may, a transfer longer than the `timeout` of the
+    /// resource.
+    #[error("the target took longer than {}", duration_text(*limit))]
     TimedOut {
-        /// The timeout.
+        /// The time it had.
         limit: Duration,
     },
     /// Everything was sent, and yet the target does not have it.

@@ -1,6 +1,7 @@
 //! What a run leaves to know: the state of a resource, on this node and on
 //! every target in reach.
 
+use super::conversations::QUESTION_MAX;
 use super::error::TargetError;
 use super::service::Run;
 use super::work::Work;
@@ -28,9 +29,11 @@ impl Work<'_> {
                 continue;
             }
             // What it has received it has, whether it answers now or not.
-            let asked = run.conversations.with(target, None, async |_, peer| {
-                Ok(peer.get_state(service.as_str(), rid.as_str()).await?)
-            });
+            let asked = run
+                .conversations
+                .with(target, Some(QUESTION_MAX), async |_, peer| {
+                    Ok(peer.get_state(service.as_str(), rid.as_str()).await?)
+                });
             let Ok(theirs) = asked.await else { continue };
             let parsed = theirs.and_then(|text| ResourceState::from_json(text.as_bytes()).ok());
             if let Some(theirs) = parsed {
@@ -81,10 +84,12 @@ impl Work<'_> {
             if target.kind == TargetKind::Local || reached.is_err() {
                 continue;
             }
-            let delivered = run.conversations.with(target, None, async |_, peer| {
-                let (dst, json) = (target.dst.clone(), json.clone());
-                Ok(peer.put_state(service, rid, dst, json).await?)
-            });
+            let delivered = run
+                .conversations
+                .with(target, Some(QUESTION_MAX), async |_, peer| {
+                    let (dst, json) = (target.dst.clone(), json.clone());
+                    Ok(peer.put_state(service, rid, dst, json).await?)
+                });
             match delivered.await {
                 Ok(()) => {}
                 Err(TargetError::Peer(error)) => {

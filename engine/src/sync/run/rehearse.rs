@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::admission::{self, Admission, Admitted, NotRun, Refusal, Stop};
 use super::commands::shown;
-use super::conversations::Conversations;
+use super::conversations::{Conversations, QUESTION_MAX};
 use super::error::{ResourceError, SyncError, TargetError};
 use super::round::Round;
 use super::stale::{Stale, knows};
@@ -136,7 +136,7 @@ async fn of_resource<'a>(
     let conversations = Conversations::new(sync.connector, sync.turns, work.targets());
     let tree_of_source = &tree;
     let targets = work.targets().map(|target| async {
-        let looked = conversations.with(target, None, async |source, peer| {
+        let looked = conversations.with(target, Some(QUESTION_MAX), async |source, peer| {
             round.rehearse(source, tree_of_source, peer, target).await
         });
         TargetRehearsal {

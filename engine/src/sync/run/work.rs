@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 
 use super::admission::{Admitted, NotRun, Refusal};
 use super::commands::{CHECK_MAX, Command, shown};
+use super::conversations::QUESTION_MAX;
 use super::error::{ResourceError, TargetError};
 use super::facts::Facts;
 use super::report::{ResourceReport, TargetReport};
@@ -132,9 +133,11 @@ impl<'a> Work<'a> {
             if reached.is_err() {
                 return false;
             }
-            let look = run.conversations.with(target, None, async |_, peer| {
-                Ok(round.is_unfinished(tree_of_source, peer, target).await?)
-            });
+            let look = run
+                .conversations
+                .with(target, Some(QUESTION_MAX), async |_, peer| {
+                    Ok(round.is_unfinished(tree_of_source, peer, target).await?)
+                });
             match look.await {
                 Ok(found) => found,
                 Err(error) => {
