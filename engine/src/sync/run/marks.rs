@@ -14,12 +14,12 @@ use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
 /// The marks of one target of one resource.
-pub(super) struct Marks {
+pub(in crate::sync) struct Marks {
     prefix: String,
 }
 
 impl Marks {
-    pub(super) fn new(rid: &Rid, target: &Target) -> Self {
+    pub(in crate::sync) fn new(rid: &Rid, target: &Target) -> Self {
         let place = match target.kind {
             TargetKind::Local => "local",
             TargetKind::Nodes | TargetKind::DrpNodes => target.node.as_str(),
@@ -133,8 +133,15 @@ impl Marks {
         source.bookmark(new).await
     }
 
-    /// What this target may have of `dataset`, by its marks there.
-    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+    /// True if `dataset` has a mark of any target of the resource.
+    pub(in crate::sync) fn any(rid: &Rid, dataset: &Dataset) -> bool {
+        let prefix = format!("zferry.{}.", rid.dotted());
+        let mut marks = dataset.bookmarks.iter();
+        marks.any(|mark| mark.short.as_str().starts_with(&prefix))
+    }
+
+    /// What this target may have of `dataset`, by its marks there; oldest first.
+    pub(in crate::sync) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
         let marks = dataset.bookmarks.iter();
         marks
             .filter(|mark| self.is_ours(&mark.short))
