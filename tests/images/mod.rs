@@ -11,5 +11,6 @@ pub mod lab;
 mod repairs;
 mod replicate;
 mod ssh;
+mod status;
 mod sync;
 mod three;
