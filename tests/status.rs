@@ -194,7 +194,11 @@ fn a_selection_narrows_the_answer_and_a_name_that_fits_nothing_is_a_mistake() {
     let more = "tags = big\nsubset = night\ndisable = true\n";
     place.configure("web", &format!("{two}{more}"));
     place.run(&["status", "web"]).fails(3, &[]);
-    for option in [["--rid", "sync#2"], ["--tags", "big"], ["--subsets", "night"]] {
+    for option in [
+        ["--rid", "sync#2"],
+        ["--tags", "big"],
+        ["--subsets", "night"],
+    ] {
         let ran = place.run(&[&["status", "web"], &option[..]].concat());
         ran.fails(11, &[]);
         assert!(ran.out.contains("sync#2: n/a: disabled"), "{}", ran.out);

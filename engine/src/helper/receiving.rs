@@ -1,9 +1,11 @@
 //! A receive: frames come from the connection, ZFS reads from a pipe.
 //!
 //! Two threads again: one checks and decodes frames and writes the pipe, the
-//! other sits in `Zfs::receive`. The last block is kept back until the end
-//! frame has confirmed the stream as a whole, so ZFS never sees the end of a
-//! stream that is not complete. The answer is what ZFS says.
+//! other sits in `Zfs::receive`. Every record of the stream is bounded and its
+//! checksum verified before its block is written, and the last block is kept
+//! back until the end frame has confirmed the stream as a whole: ZFS sees
+//! neither a damaged record nor the end of a stream that is not complete. The
+//! answer is what ZFS says.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -15,9 +17,10 @@ use tokio::sync::mpsc;
 use super::sending::pipe;
 use crate::name::Guid;
 use crate::protocol::message::{Abort, Failure, Reply};
-use crate::stream::frame::{Frame, FrameError, Kind};
+use crate::stream::frame::{Frame, Kind};
 use crate::stream::inbound::Inbound;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
+use crate::stream::scan::Scanner;
 use crate::zfs::{DatasetKind, PropertyRefusal, ReceiveRequest, Zfs, ZfsError, ZfsErrorKind};
 
 /// What to receive.
@@ -61,6 +64,8 @@ impl Receiving {
         let first = self.next_frame()?;
         let first = inbound.data(&first).map_err(|error| self.damaged(&error))?;
         let begin = self.check_begin(&first)?;
+        let mut scanner = Scanner::default();
+        self.scan(&mut scanner, &first)?;
         let (reader, writer) =
             pipe().map_err(|error| Failure::Internal(format!("no pipe: {error}")))?;
         let zfs = Arc::clone(&self.zfs);
@@ -71,7 +76,12 @@ impl Receiving {
                 .spawn_scoped(scope, move || zfs.receive(&request, &begin, reader.into()))
                 .map_err(|error| Failure::Internal(format!("no thread: {error}")))?;
             // Feeding owns the write end, so ZFS sees the end when it returns.
-            let fed = self.feed(writer, first.slice(RECORD_BYTES..), &mut inbound);
+            let fed = self.feed(
+                writer,
+                first.slice(RECORD_BYTES..),
+                &mut inbound,
+                &mut scanner,
+            );
             let received: Result<Vec<PropertyRefusal>, ZfsError> =
                 zfs.join().unwrap_or_else(|_| {
                     let snapshot = &self.request.snapshot;
@@ -97,16 +107,19 @@ impl Receiving {
         mut pipe: std::io::PipeWriter,
         first: Bytes,
         inbound: &mut Inbound,
+        scanner: &mut Scanner,
     ) -> Result<u64, Stop> {
         let mut kept = first;
         loop {
             let frame = self.next_frame()?;
             if frame.header.kind == Kind::End {
                 let end = inbound.end(&frame).map_err(|error| self.damaged(&error))?;
+                scanner.finish().map_err(|error| self.damaged(&error))?;
                 write(&mut pipe, &kept)?;
                 return Ok(end.raw_bytes);
             }
             let block = inbound.data(&frame).map_err(|error| self.damaged(&error))?;
+            self.scan(scanner, &block)?;
             write(&mut pipe, &kept)?;
             kept = block;
         }
@@ -172,7 +185,11 @@ impl Receiving {
         Ok(begin)
     }
 
-    fn damaged(&self, error: &FrameError) -> Failure {
+    fn scan(&self, scanner: &mut Scanner, block: &[u8]) -> Result<(), Failure> {
+        scanner.check(block).map_err(|error| self.damaged(&error))
+    }
+
+    fn damaged(&self, error: &dyn std::error::Error) -> Failure {
         Failure::Stream {
             snapshot: self.request.snapshot.clone(),
             reason: error.to_string(),

@@ -2,9 +2,13 @@
 //!
 //! Each blocks for a transaction group at most and runs on a thread that may.
 
+use std::path::Path;
+
 use crate::name::{DatasetName, Guid, SnapshotName};
-use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, Request};
-use crate::zfs::{Dataset, Hold, Scope, Zfs};
+use crate::protocol::message::{
+    Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request,
+};
+use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::authorization::Authorization;
 use super::serve::{Reach, StateKeeper};
@@ -65,6 +69,15 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
             zfs.rename_snapshot(&from, &to, scope)?;
             Ok(Reply::Done)
         }
+        Request::Rollback { to, guid } => {
+            match still_the_same(zfs, vec![(to.clone(), guid)])?.as_slice() {
+                [] => Err(ZfsError::new("roll back to", &to, ZfsErrorKind::NotFound).into()),
+                _ => {
+                    zfs.rollback(&to)?;
+                    Ok(Reply::Done)
+                }
+            }
+        }
         Request::Bookmark { marks } => {
             check_count(marks.len())?;
             zfs.bookmark(&marks)?;
@@ -83,6 +96,17 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::Release => {
             context.holds.clear();
             Ok(Reply::Done)
+        }
+        Request::MountedAt { path } => {
+            if path.len() > PATH_BYTES_MAX || !path.starts_with('/') {
+                return Err(Failure::BadRequest("an absolute path was due".to_owned()));
+            }
+            match zfs.dataset_mounted_at(Path::new(&path))? {
+                Some(outside) if !context.authorization.permits(&outside) => {
+                    Err(context.authorization.refusal(&outside))
+                }
+                dataset => Ok(Reply::Mounted { dataset }),
+            }
         }
         Request::SendSize { request } => Ok(Reply::Size {
             bytes: zfs.send_size(&request)?,

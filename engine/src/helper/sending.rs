@@ -1,8 +1,9 @@
 //! A send: ZFS writes into a pipe, frames go to the connection.
 //!
-//! Two threads: one sits in `Zfs::send`, the other reads the pipe, hashes,
-//! compresses and hands frames to the connection, which may make it wait. The
-//! end frame is written only after ZFS reported success.
+//! Two threads: one sits in `Zfs::send`, the other reads the pipe, verifies the
+//! stream's own checksum, hashes, compresses and hands frames to the
+//! connection, which may make it wait. The end frame is written only after ZFS
+//! reported success and the stream was seen to be whole.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use crate::protocol::message::{Abort, Failure};
 use crate::stream::compress::{Compression, Link};
 use crate::stream::frame::{DATA_BYTES_MAX, Frame, Kind};
 use crate::stream::outbound::Outbound;
+use crate::stream::scan::{ScanError, Scanner};
 use crate::zfs::{SendRequest, Zfs, ZfsErrorKind};
 
 /// Bytes the kernel may hold between ZFS and us. The default of 64 KiB works;
@@ -79,9 +81,21 @@ impl Sending {
                 (Forwarded::Broken(error), Ok(())) => Ok(Err(Failure::Internal(format!(
                     "the pipe from ZFS failed: {error}"
                 )))),
-                (Forwarded::All, Ok(())) => Ok(Ok(())),
+                (Forwarded::Damaged(error), Ok(())) => Ok(Err(self.damaged(&error))),
+                (Forwarded::All(scanner), Ok(())) => {
+                    let whole = scanner.finish().map(|_| ());
+                    Ok(whole.map_err(|error| self.damaged(&error)))
+                }
             }
         })
+    }
+
+    /// ZFS, or the memory in between, has damaged its own stream.
+    fn damaged(&self, error: &ScanError) -> Failure {
+        Failure::Stream {
+            snapshot: self.request.snapshot.clone(),
+            reason: format!("on the machine that sends: {error}"),
+        }
     }
 
     fn forward(
@@ -90,14 +104,18 @@ impl Sending {
         outbound: &mut Outbound,
     ) -> Result<Forwarded, Gone> {
         let mut block = vec![0; DATA_BYTES_MAX];
+        let mut scanner = Scanner::default();
         loop {
             let filled = match fill(&mut pipe, &mut block) {
-                Ok(0) => return Ok(Forwarded::All),
+                Ok(0) => return Ok(Forwarded::All(Box::new(scanner))),
                 Ok(filled) => filled,
                 Err(error) => return Ok(Forwarded::Broken(error)),
             };
             if self.cancelled.load(Ordering::Relaxed) {
                 return Ok(Forwarded::Cancelled);
+            }
+            if let Err(error) = scanner.check(&block[..filled]) {
+                return Ok(Forwarded::Damaged(error));
             }
             let link = if self.writer.is_full() {
                 Link::Full
@@ -111,7 +129,8 @@ impl Sending {
 }
 
 enum Forwarded {
-    All,
+    All(Box<Scanner>),
+    Damaged(ScanError),
     Cancelled,
     Broken(std::io::Error),
 }

@@ -6,6 +6,7 @@
 //! one transaction.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -198,6 +199,10 @@ impl Zfs for Kernel {
         Ok(Box::new(KernelHold(guard)))
     }
 
+    fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
+        super::mounted::at(path)
+    }
+
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {
         let snapshot = to.to_string();
         let request = libzfs::Rollback {
@@ -297,6 +302,9 @@ impl Kernel {
                     guid: Guid(snapshot.id.guid),
                     createtxg: CreateTxg(snapshot.id.createtxg),
                     creation_seconds: snapshot.creation_seconds,
+                    written_bytes: snapshot.written_bytes,
+                    holds: snapshot.holds,
+                    clones: snapshot.clones,
                 })
             })
             .collect();

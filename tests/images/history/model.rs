@@ -322,10 +322,6 @@ impl<'a> World<'a> {
         if ours.is_none() && !here.marked {
             return Some(format!("{volume}: no base on the source"));
         }
-        // Left by a run of that node that met a broken chain.
-        if there.find("tosend").is_some() {
-            return Some(format!("{volume}: @tosend is taken on the target"));
-        }
         if there.head.number != base.number {
             return Some(format!("{volume}: modified"));
         }
@@ -342,28 +338,9 @@ impl<'a> World<'a> {
 
     fn obstacles(&self, from: usize) -> Vec<String> {
         let volumes = self.volumes[from].keys();
-        let mut obstacles: Vec<String> = volumes
+        volumes
             .filter_map(|volume| self.obstacle(from, volume))
-            .collect();
-        if self.left[1 - from] {
-            obstacles.push("@tosend is taken at the target's root".to_owned());
-        }
-        obstacles
-    }
-
-    /// Nothing stands in the way, or a change that a later snapshot covers: a
-    /// listing shows what was written since the newest one.
-    fn is_covered(&self, from: usize, volume: &str) -> bool {
-        let Some(there) = self.volumes[1 - from].get(volume) else {
-            return true;
-        };
-        if self.obstacle(from, volume).is_none() {
-            return true;
-        }
-        let newest = there.snapshots.last().map(|(_, state)| state.number);
-        there.find("sent").is_some()
-            && there.find("tosend").is_none()
-            && newest == Some(there.head.number)
+            .collect()
     }
 
     fn sync(&mut self, from: usize) {
@@ -375,13 +352,7 @@ impl<'a> World<'a> {
             return;
         }
         let names: Vec<String> = self.volumes[from].keys().cloned().collect();
-        let mut obstacles = self.obstacles(from);
-        if !obstacles.is_empty() && names.iter().all(|name| self.is_covered(from, name)) {
-            // ZFS notices when that volume's stream begins, and others of the
-            // tree have arrived by then; here an operator is faster.
-            self.roll_back(1 - from);
-            obstacles = self.obstacles(from);
-        }
+        let obstacles = self.obstacles(from);
         let mut ended = self.cut_or_not(from, cut);
         if cut != Cut::Nothing && ended.family == Some(Family::Transient) {
             *self.seen.entry(Ending::Cut).or_default() += 1;
@@ -413,6 +384,13 @@ impl<'a> World<'a> {
             }
         }
         self.left[from] = !obstacles.is_empty();
+        if obstacles.is_empty() {
+            // What that node's own runs left goes with the first that reaches it.
+            self.left[1 - from] = false;
+            for volume in self.volumes[1 - from].values_mut() {
+                volume.remove("tosend");
+            }
+        }
         let ending = if obstacles.is_empty() {
             Ending::Synced
         } else {
@@ -447,6 +425,8 @@ impl<'a> World<'a> {
                 marked: false,
             });
         there.remove("sent");
+        // Left by a run of that node that met a broken chain.
+        there.remove("tosend");
         // Whatever it marked as a source is older than what it has now.
         there.marked = false;
         there.head = state.clone();

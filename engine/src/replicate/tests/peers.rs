@@ -13,6 +13,7 @@ use crate::protocol::message::{Failure, Reply, Request};
 use crate::stream::compress::{Compression, Link as Pressure};
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
+use crate::stream::record::RECORD_BYTES;
 use crate::transport::local;
 use crate::zfs::model::{Faults, Model};
 use crate::zfs::{DatasetKind, Landing, OnCut, ReceiveRequest, Scope, SendMode, Zfs};
@@ -189,6 +190,51 @@ async fn a_stream_that_is_not_what_was_agreed_is_refused_and_nothing_is_received
     let reply = conversation.reply().await;
     assert!(matches!(reply, Reply::Received { .. }), "{reply:?}");
     assert!(target.by_hand().look("backup/a").is_some());
+}
+
+#[tokio::test]
+async fn a_stream_that_was_damaged_before_it_was_framed_never_reaches_zfs_whole() {
+    let (source, target) = machines(&Faults::default());
+    let (stream, guid) = recorded(&source);
+    let framed = |stream: &[u8]| {
+        let mut outbound = Outbound::new(7, Compression::Off);
+        let mut frames: Vec<Frame> = stream
+            .chunks(400)
+            .map(|block| outbound.data(block, Pressure::Waiting))
+            .collect();
+        frames.push(outbound.end());
+        frames
+    };
+    let mut damaged: Vec<(String, Vec<u8>)> = (RECORD_BYTES..stream.len())
+        .step_by(101)
+        .map(|at| {
+            let mut bytes = stream.clone();
+            bytes[at] ^= 4;
+            (format!("a bit of byte {at}"), bytes)
+        })
+        .collect();
+    damaged.push((
+        "a cut".to_owned(),
+        stream[..stream.len() - RECORD_BYTES].to_vec(),
+    ));
+    damaged.push(("a tail".to_owned(), [&stream[..], &[0; 8]].concat()));
+    assert!(damaged.len() > 10, "{}", stream.len());
+    let mut conversation = ByHand::with(&target, Authorization::everything()).await;
+    for (what, bytes) in damaged {
+        conversation.receive(guid).await;
+        for frame in framed(&bytes) {
+            conversation.send(frame).await;
+        }
+        let reply = conversation.reply().await;
+        let Reply::Failed(Failure::Stream { reason, .. }) = reply else {
+            panic!("{what}: {reply:?}");
+        };
+        assert!(reason.contains("the stream is damaged"), "{what}: {reason}");
+        assert!(
+            target.by_hand().look("backup/a").is_none(),
+            "{what} was received"
+        );
+    }
 }
 
 #[tokio::test]

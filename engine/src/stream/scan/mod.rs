@@ -237,6 +237,20 @@ impl Scanner {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// Goes on with `bytes`, which nobody else looks at.
+    ///
+    /// # Errors
+    /// As [`feed`](Self::feed).
+    pub fn check(&mut self, bytes: &[u8]) -> Result<(), ScanError> {
+        let walked = self.feed(bytes, |_| {
+            ControlFlow::<std::convert::Infallible>::Continue(())
+        })?;
+        match walked {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(never) => match never {},
+        }
+    }
+
     /// Nothing more comes.
     ///
     /// # Errors

@@ -16,6 +16,8 @@ use crate::zfs::{Dataset, NewBookmark, Snapshot};
 /// The marks of one target of one resource.
 pub(in crate::sync) struct Marks {
     prefix: String,
+    /// Marks of bases that `begin` made: no listing has them yet.
+    bases: Vec<BookmarkName>,
 }
 
 impl Marks {
@@ -26,6 +28,7 @@ impl Marks {
         };
         Self {
             prefix: format!("zferry.{}.{place}.", rid.dotted()),
+            bases: Vec::new(),
         }
     }
 
@@ -42,11 +45,13 @@ impl Marks {
             .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
-    /// Before `tosend` travels: marks it, and destroys marks of states that the
-    /// target does not have. `here` finds a dataset of the target's tree by the
+    /// Before `tosend` travels: marks it, marks what it starts from, and destroys
+    /// marks of states that the target does not have. The base needs one too: if
+    /// the transfer fails and another target commits, it is rotated away, and
+    /// may be all that this target shares. `here` finds a dataset of the target's tree by the
     /// source dataset.
     pub(super) async fn begin<'t>(
-        &self,
+        &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
@@ -62,13 +67,18 @@ impl Marks {
                     || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
-            if let Some(sending) = sending
-                && self
-                    .marks_of(dataset, |guid| guid == sending.guid)
-                    .is_empty()
-                && let Ok(short) = self.name(sending.guid)
-            {
-                new.push(self.request(dataset, sending, &short));
+            let Some(sending) = sending else { continue };
+            let base = dataset.snapshots.iter().rev().find(|snapshot| {
+                snapshot.createtxg < sending.createtxg
+                    && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
+            });
+            new.extend(self.missing(dataset, sending));
+            if let Some(mark) = base.and_then(|base| self.missing(dataset, base)) {
+                self.bases.push(BookmarkName {
+                    dataset: dataset.name.clone(),
+                    short: mark.short.clone(),
+                });
+                new.push(mark);
             }
         }
         if !new.is_empty() {
@@ -84,7 +94,7 @@ impl Marks {
         tree: &[Dataset],
         tosend: &ShortName,
     ) -> Result<(), PeerError> {
-        let mut older = Vec::new();
+        let mut older = self.bases.clone();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));

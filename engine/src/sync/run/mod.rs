@@ -36,6 +36,8 @@ mod bequest;
 mod conversations;
 mod error;
 mod marks;
+mod mounts;
+mod record;
 mod report;
 mod round;
 mod service;
@@ -55,6 +57,7 @@ use super::moment::UtcSeconds;
 use super::state::StateStore;
 use crate::event::Observer;
 use crate::peer::Peer;
+use crate::plan::Loss;
 use crate::stream::compress::Compression;
 
 /// Which `sync` command.
@@ -88,6 +91,8 @@ pub struct Sync<'a> {
     pub node: &'a NodeName,
     /// Which command.
     pub action: Action,
+    /// What the command line allows to be lost on targets.
+    pub loss: Loss,
     /// Where states are kept on this node.
     pub states: &'a StateStore,
     /// What time it is.
@@ -108,6 +113,15 @@ impl Sync<'_> {
     /// [`SyncError`] if nothing could be done at all. The module's table says
     /// what a run leaves that is cut.
     pub async fn run(&self) -> Result<SyncReport, SyncError> {
-        service::run(self).await
+        match mounts::resolved(self).await? {
+            Some(service) => {
+                let resolved = Sync {
+                    service: &service,
+                    ..*self
+                };
+                service::run(&resolved).await
+            }
+            None => service::run(self).await,
+        }
     }
 }

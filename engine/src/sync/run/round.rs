@@ -12,11 +12,11 @@ use super::stale::Stale;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
-use crate::sync::config::{Resource, Sends, Target, TargetKind};
+use crate::sync::config::{OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -35,6 +35,7 @@ pub(super) struct Round<'a> {
     pub resource: &'a Resource,
     pub sends: &'a Sends,
     pub action: Action,
+    pub loss: Loss,
     pub observer: &'a dyn Observer,
     pub compression: Compression,
     pub clock: &'a dyn Fn() -> UtcSeconds,
@@ -110,7 +111,7 @@ impl<'a> Round<'a> {
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
-        let stale = Stale::find(side, peer, source_tree, &self.sends.src, target_tree).await?;
+        let stale = Stale::find(side, source_tree, &self.sends.src, target_tree);
         let plan = self.plan(source_tree, &stale.tree, target)?;
         let target_tree = &stale.tree;
         if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
@@ -127,7 +128,7 @@ impl<'a> Round<'a> {
         };
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
-        let marks = Marks::new(&self.resource.rid, target);
+        let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let here = |dataset: &Dataset| {
             let name = dataset.name.rebase(&self.sends.src, &target.dst).ok()?;
@@ -162,6 +163,17 @@ impl<'a> Round<'a> {
         Err(ReplicateError::Conflicts { conflicts }.into())
     }
 
+    /// What the configuration or the command line allows to be lost.
+    fn loss(&self) -> Loss {
+        match self.resource.on_modified {
+            OnModified::Never => self.loss,
+            OnModified::RollBack => Loss {
+                on_modified: plan::OnModified::RollBack,
+                ..self.loss
+            },
+        }
+    }
+
     fn request<'r>(
         &'r self,
         source: &'r [Dataset],
@@ -174,6 +186,7 @@ impl<'a> Round<'a> {
             target_root: &target.dst,
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
+            loss: self.loss(),
         }
     }
 

@@ -11,17 +11,17 @@ use crate::event::Event;
 use crate::name::SnapshotName;
 use crate::peer::Peer;
 use crate::replicate::snapshot_command;
-use crate::sync::config::{NodeName, Resource, Role, Sends, Target, TargetKind};
-use crate::sync::state::{ResourceState, Synced, TargetOf, Trouble};
+use crate::sync::config::{Resource, Role, Sends, Target, TargetKind};
+use crate::sync::state::Synced;
 use crate::zfs::Dataset;
 
 /// A resource and its targets, in the course of a run.
-struct Work<'a> {
-    round: Round<'a>,
+pub(super) struct Work<'a> {
+    pub(super) round: Round<'a>,
     /// With what has kept each from its data, once something has.
-    targets: Vec<(&'a Target, Result<(), TargetError>)>,
+    pub(super) targets: Vec<(&'a Target, Result<(), TargetError>)>,
     /// Of each target, in the same order: what it has, once that is known.
-    synced: Vec<Option<Synced>>,
+    pub(super) synced: Vec<Option<Synced>>,
     /// Why the source cannot be sent at all.
     broken: Option<TargetError>,
 }
@@ -66,6 +66,10 @@ fn due(action: Action, resource: &Resource) -> Result<&Sends, String> {
     }
     let sends = match &resource.role {
         Role::Sender(sends) => sends,
+        Role::SenderByMount(sends) => {
+            let path = sends.mount_point.display();
+            return Err(format!("it is not known what is mounted at {path}"));
+        }
         Role::ReceiverOnly(why) => return Err(why.to_string()),
     };
     if sends.targets.is_empty() {
@@ -133,6 +137,7 @@ impl<'a> Work<'a> {
                 resource,
                 sends,
                 action: sync.action,
+                loss: sync.loss,
                 observer: sync.observer,
                 compression: sync.compression,
                 clock: sync.clock,
@@ -262,109 +267,6 @@ impl<'a> Work<'a> {
             skipped: None,
             targets: targets.into_iter().zip(synced).map(outcome).collect(),
         }
-    }
-
-    /// Writes this node's state file, on top of what the targets know: after a
-    /// change of roles they may have newer records.
-    async fn record(
-        &mut self,
-        sync: &Sync<'_>,
-        conversations: &mut Conversations<'_>,
-    ) -> Option<ResourceState> {
-        let rid = &self.round.resource.rid;
-        let service = sync.service.name();
-        let mut state = match sync.states.read(service, rid) {
-            Ok(state) => state,
-            Err(error) => {
-                self.notice(sync.node, error.to_string());
-                None
-            }
-        }
-        .unwrap_or_else(|| ResourceState::new(service.clone(), rid.clone()));
-        for (target, reached) in &self.targets {
-            if reached.is_err() {
-                continue;
-            }
-            // What it has received it has, whether it answers now or not.
-            let Ok(mut peer) = conversations.take(target).await else {
-                continue;
-            };
-            let theirs = peer.get_state(service.as_str(), rid.as_str()).await;
-            let Ok(theirs) = theirs else { continue };
-            conversations.keep(target, peer);
-            let parsed = theirs.and_then(|text| ResourceState::from_json(text.as_bytes()).ok());
-            if let Some(theirs) = parsed {
-                // Of another resource: it is not merged, and ours replaces it.
-                let _ = state.merge(&theirs);
-            }
-        }
-        for ((target, reached), synced) in self.targets.iter().zip(&self.synced) {
-            let of = TargetOf {
-                node: target.node.clone(),
-                kind: target.kind,
-                sender: sync.node.clone(),
-            };
-            if let Some(synced) = synced {
-                state.record_synced(of.clone(), synced.clone());
-            }
-            if let Err(error) = reached {
-                let trouble = Trouble {
-                    kind: error.trouble(),
-                    message: error.to_string(),
-                    since: (sync.clock)(),
-                };
-                state.record_trouble(of, trouble);
-            }
-        }
-        match sync.states.write(&state) {
-            Ok(written) => Some(written.state),
-            Err(error) => {
-                self.notice(sync.node, error.to_string());
-                Some(state)
-            }
-        }
-    }
-
-    async fn deliver(
-        &mut self,
-        sync: &Sync<'_>,
-        conversations: &mut Conversations<'_>,
-        state: &ResourceState,
-    ) {
-        let json = String::from_utf8_lossy(&state.to_json()).into_owned();
-        let service = sync.service.name().as_str();
-        let rid = self.round.resource.rid.as_str();
-        let mut undelivered = Vec::new();
-        for (target, reached) in &self.targets {
-            if target.kind == TargetKind::Local || reached.is_err() {
-                continue;
-            }
-            let mut peer = match conversations.take(target).await {
-                Ok(peer) => peer,
-                Err(error) => {
-                    undelivered.push((target.node.to_string(), error.to_string()));
-                    continue;
-                }
-            };
-            let delivered = peer
-                .put_state(service, rid, target.dst.clone(), json.clone())
-                .await;
-            match delivered {
-                Ok(()) => conversations.keep(target, peer),
-                Err(error) => undelivered.push((error.peer, error.cause.to_string())),
-            }
-        }
-        for (peer, why) in undelivered {
-            let text = format!("the state could not be delivered: {why}");
-            self.round.observer.event(&Event::Notice { peer, text });
-        }
-    }
-
-    fn notice(&self, node: &NodeName, text: String) {
-        self.round.observer.event(&Event::Notice {
-            peer: node.to_string(),
-            text,
-        });
     }
 }
 

@@ -3,6 +3,8 @@
 
 mod heirs;
 mod leftovers;
+mod loss;
+mod mounted;
 mod sweeps;
 mod world;
 

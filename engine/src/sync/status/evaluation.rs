@@ -128,22 +128,19 @@ impl Evaluation<'_> {
     /// Configuration says what a node may be; if that is both, whoever sent
     /// last is the sender, or else the snapshots tell.
     fn role(&self, state: Option<&ResourceState>) -> StatusRole {
-        let sends = self.resource.sends();
-        let sends = sends.filter(|sends| !sends.targets.is_empty());
-        let (sends, reception) = match (sends, &self.reception) {
-            (None, None) => return StatusRole::None,
-            (Some(_), None) => return StatusRole::Sender,
-            (None, Some(_)) => return StatusRole::Receiver,
-            (Some(sends), Some(reception)) => (sends, reception),
+        let may_send = !self.resource.targets().is_empty();
+        let reception = match (may_send, &self.reception) {
+            (false, None) => return StatusRole::None,
+            (true, None) => return StatusRole::Sender,
+            (false, Some(_)) => return StatusRole::Receiver,
+            (true, Some(reception)) => reception,
         };
         let is_sender = match state.and_then(ResourceState::newest) {
             Some(newest) => Some(newest.of.sender == *self.node),
             None => {
                 let from = reception.from.iter();
                 let senders: Vec<_> = from.map(|from| from.node.clone()).collect();
-                self.known
-                    .snapshots
-                    .sends(&sends.src, &self.resource, &sends.targets, &senders)
+                self.known.snapshots.sends(&self.resource, &senders)
             }
         };
         match is_sender {
@@ -156,10 +153,7 @@ impl Evaluation<'_> {
     /// A target that another node sent to before a failover counts by what it
     /// has, not by who sent it.
     fn sent_copies(&self, state: Option<&ResourceState>) -> Vec<CopyStatus> {
-        let Some(sends) = self.resource.sends() else {
-            return Vec::new();
-        };
-        let targets = sends.targets.iter();
+        let targets = self.resource.targets().iter();
         targets
             .map(|target| {
                 let place = CopyPlace {
@@ -167,10 +161,8 @@ impl Evaluation<'_> {
                     kind: target.kind,
                     dst: target.dst.clone(),
                 };
-                self.copy(place, state, || {
-                    let snapshots = self.known.snapshots;
-                    snapshots.copy_of(&sends.src, &self.resource, target, &sends.targets)
-                })
+                let snapshots = self.known.snapshots;
+                self.copy(place, state, || snapshots.copy_of(&self.resource, target))
             })
             .collect()
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::States;
 use crate::name::{DatasetName, Guid};
-use crate::sync::config::{NodeName, Resource, Service, SnapshotNames, Target, TargetKind};
+use crate::sync::config::{NodeName, Resource, Sends, Service, SnapshotNames, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::run::Marks;
 use crate::sync::state::ResourceState;
@@ -90,17 +90,15 @@ impl Snapshots {
     }
 
     /// The copy of a target, as its sender's `src` tells of it.
-    pub(super) fn copy_of(
-        &self,
-        src: &DatasetName,
-        resource: &Resource,
-        target: &Target,
-        targets: &[Target],
-    ) -> Evidence {
+    pub(super) fn copy_of(&self, resource: &Resource, target: &Target) -> Evidence {
         if target.kind == TargetKind::Local {
             return self.copy_here(&target.dst, &resource.names);
         }
-        let dataset = match self.dataset(src) {
+        let Some(sends) = resource.sends() else {
+            let why = "its src is a mount point, which only a run resolves";
+            return Evidence::Unreadable(why.to_owned());
+        };
+        let dataset = match self.dataset(&sends.src) {
             Err(why) => return Evidence::Unreadable(why),
             Ok(None) => return Evidence::Nothing,
             Ok(Some(dataset)) => dataset,
@@ -111,7 +109,9 @@ impl Snapshots {
             // target shares `@sent`, unless it has taken another one's place.
             let others = Marks::any(&resource.rid, dataset);
             return match sent(dataset, &resource.names) {
-                Some(snapshot) if targets.len() == 1 && !others => Evidence::Seen(seen(snapshot)),
+                Some(snapshot) if sends.targets.len() == 1 && !others => {
+                    Evidence::Seen(seen(snapshot))
+                }
                 _ => Evidence::Nothing,
             };
         };
@@ -129,13 +129,8 @@ impl Snapshots {
     ///
     /// A sender marks `@sent` for all targets in reach. A receiver is left
     /// marks by its sender, but none for that sender itself.
-    pub(super) fn sends(
-        &self,
-        src: &DatasetName,
-        resource: &Resource,
-        targets: &[Target],
-        senders: &[NodeName],
-    ) -> Option<bool> {
+    pub(super) fn sends(&self, resource: &Resource, senders: &[NodeName]) -> Option<bool> {
+        let Sends { src, targets, .. } = resource.sends()?;
         let dataset = self.dataset(src).ok()??;
         let sent = sent(dataset, &resource.names)?.guid;
         let mut up_to_date = 0;
@@ -171,18 +166,15 @@ pub fn to_look_at(service: &Service, node: &NodeName, states: &States) -> BTreeS
         let reception = receptions
             .iter()
             .find(|reception| reception.rid == resource.rid);
-        let targets = resource.sends().map_or(&[][..], |sends| &sends.targets);
+        let targets = resource.targets();
         let sends = targets.iter().any(|target| !knows(state, &target.node));
         let receives = reception.is_some() && !knows(state, node);
-        let sent_by_others = state
-            .and_then(ResourceState::newest)
-            .is_some_and(|newest| newest.of.sender != *node);
-        if let (Some(own), true, false) = (
-            resource.sends(),
-            sends,
-            sent_by_others && reception.is_some(),
-        ) {
-            datasets.insert(own.src.clone());
+        let receives_now = reception.is_some()
+            && state
+                .and_then(ResourceState::newest)
+                .is_some_and(|newest| newest.of.sender != *node);
+        if sends && !receives_now {
+            datasets.extend(resource.sends().map(|sends| sends.src.clone()));
             let local = targets
                 .iter()
                 .filter(|target| target.kind == TargetKind::Local);

@@ -22,6 +22,7 @@ mod clones;
 mod ground;
 mod holds;
 mod listing;
+mod mounts;
 mod partial;
 mod properties;
 mod refusals;
@@ -145,6 +146,7 @@ use claims;
 pub fn all() -> Vec<Claim> {
     [
         listing::CLAIMS,
+        mounts::CLAIMS,
         snapshots::CLAIMS,
         renames::CLAIMS,
         bookmarks::CLAIMS,

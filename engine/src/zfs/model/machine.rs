@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::content::{Content, Space};
@@ -154,6 +155,8 @@ pub(super) struct Machine {
     pub(super) threads_inside: usize,
     /// The process is dead: no call of the trait is served.
     pub(super) crashed: bool,
+    /// What is mounted where.
+    pub(super) mounted: BTreeMap<PathBuf, DatasetName>,
     pub(super) log: Vec<Logged>,
     objects: u64,
 }
@@ -170,6 +173,7 @@ impl Machine {
             transfers: BTreeMap::new(),
             threads_inside: 0,
             crashed: false,
+            mounted: BTreeMap::new(),
             log: Vec::new(),
             objects: 0,
         }
@@ -283,9 +287,18 @@ impl Machine {
 
     /// A clone depends on it, be it the hidden one of a receive.
     pub(super) fn has_clone(&self, snapshot: ObjectId) -> bool {
-        self.datasets.values().any(|d| d.origin == Some(snapshot))
-            || self.receiving().any(|r| r.branch == Some(snapshot))
-            || self.partials().any(|(_, p)| p.branch == Some(snapshot))
+        self.clones(snapshot) > 0
+    }
+
+    /// Datasets that began with it, and receives, which are such meanwhile.
+    pub(super) fn clones(&self, snapshot: ObjectId) -> u64 {
+        let clones = self
+            .datasets
+            .values()
+            .filter(|d| d.origin == Some(snapshot));
+        let running = self.receiving().filter(|r| r.branch == Some(snapshot));
+        let cut = self.partials().filter(|(_, p)| p.branch == Some(snapshot));
+        (clones.count() + running.count() + cut.count()) as u64
     }
 
     /// A receive ends without its snapshot.

@@ -1,10 +1,10 @@
-//! The stream of the model: a BEGIN record as ZFS writes it, then records of
-//! its own.
+//! The stream of the model: records as ZFS writes them, with its checksum.
 //!
-//! Those are simpler than the real ones but keep their two properties that
-//! matter to whoever carries the stream: each header has a checksum over all
-//! that came before it, and only an END record ends the stream. A cut is
-//! noticed as a cut, and a flipped bit at the next header.
+//! Of their fields only those are set that tell a stream's shape and that the
+//! model reads back. Payloads are whole words, so a block is filled up; the
+//! unused field of WRITE says with how many bytes. A cut is noticed as a cut,
+//! and a flipped bit at the next header. The checksum is computed here as it is
+//! defined, by other code than what checks streams on their way.
 
 use super::pipe::{Inlet, Outlet};
 use crate::name::{Guid, SnapshotName};
@@ -14,11 +14,12 @@ use crate::zfs::{DatasetKind, ZfsErrorKind};
 /// Largest block, in bytes: that of OpenZFS with large blocks.
 pub const BLOCK_BYTES_MAX: usize = 16 << 20;
 
-/// Size of a header after BEGIN, in bytes: type (4), payload length (4), block
-/// number (8), checksum (8), all little endian.
-pub(super) const HEADER_BYTES: usize = 24;
-/// The part of it that the checksum in the header itself covers.
-const HEADER_SUMMED_BYTES: usize = 16;
+/// Size of every header, in bytes.
+pub(super) const HEADER_BYTES: usize = RECORD_BYTES;
+/// Where the checksum of a record stands: in its last four words.
+const SUM_AT: usize = RECORD_BYTES - 32;
+/// Payloads are filled up to a multiple of this.
+pub(super) const WORD_BYTES: usize = 8;
 
 /// `DMU_BACKUP_MAGIC`.
 const MAGIC: u64 = 0x2_f5ba_cbac;
@@ -27,14 +28,15 @@ const HEADER_SUBSTREAM: u64 = 1;
 /// `DRR_FLAG_CLONE`: the base is in another dataset, the origin.
 const FLAG_CLONE: u32 = 1;
 
-const TYPE_WRITE: u32 = 1;
-const TYPE_FREE: u32 = 2;
-const TYPE_END: u32 = 3;
-const TYPE_KEY: u32 = 4;
-const TYPE_RESUME: u32 = 5;
-/// Payload of a key record, bytes: two ivset guids.
+/// `drr_type`. ZFS has no records of keys and resumed streams, it has payloads
+/// of BEGIN; here they are OBJECT records.
+const TYPE_OBJECT: u32 = 1;
+const TYPE_WRITE: u32 = 3;
+const TYPE_FREE: u32 = 4;
+const TYPE_END: u32 = 5;
+/// Payload that tells a key, bytes: two ivset guids.
 const KEY_BYTES: usize = 16;
-/// Payload of a resume record, bytes: the block that comes next.
+/// Payload that tells a resumed stream, bytes: the block that comes next.
 const RESUME_BYTES: usize = 8;
 
 /// Bits of `DMU_BACKUP_FEATURE_*`.
@@ -128,23 +130,44 @@ pub(super) enum Record {
     End,
 }
 
-/// Checksum over everything so far.
-#[derive(Debug, Clone)]
-struct Sum(blake3::Hasher);
+/// fletcher-4 over everything so far.
+#[derive(Debug, Clone, Default)]
+struct Sum([u64; 4]);
 
 impl Sum {
     fn of(begin: &[u8; RECORD_BYTES]) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(begin);
-        Self(hasher)
+        let mut sum = Self::default();
+        sum.add(begin);
+        sum
     }
 
-    fn add(&mut self, bytes: &[u8]) -> [u8; 8] {
-        self.0.update(bytes);
-        let mut short = [0; 8];
-        short.copy_from_slice(&self.0.finalize().as_bytes()[..8]);
-        short
+    fn add(&mut self, bytes: &[u8]) {
+        let [a, b, c, d] = &mut self.0;
+        for word in bytes.chunks(4) {
+            *a = a.wrapping_add(u64::from(u32::from_le_bytes(field(word, 0))));
+            *b = b.wrapping_add(*a);
+            *c = c.wrapping_add(*b);
+            *d = d.wrapping_add(*c);
+        }
     }
+
+    fn bytes(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (place, sum) in bytes.chunks_mut(8).zip(self.0) {
+            place.copy_from_slice(&sum.to_le_bytes());
+        }
+        bytes
+    }
+}
+
+/// A header of this type with these 64-bit fields.
+fn header(kind: u32, fields: &[(usize, u64)]) -> [u8; HEADER_BYTES] {
+    let mut header = [0; HEADER_BYTES];
+    header[..4].copy_from_slice(&kind.to_le_bytes());
+    for (at, value) in fields {
+        header[*at..*at + 8].copy_from_slice(&value.to_le_bytes());
+    }
+    header
 }
 
 /// Writes the stream.
@@ -169,33 +192,50 @@ impl<'a> Writer<'a> {
         let mut payload = [0; KEY_BYTES];
         payload[..8].copy_from_slice(&key.from_ivset.to_le_bytes());
         payload[8..].copy_from_slice(&key.to_ivset.to_le_bytes());
-        self.record(TYPE_KEY, 0, &payload)
+        self.object(&payload)
     }
 
     pub(super) fn resume(&mut self, block: u64) -> Result<(), ZfsErrorKind> {
-        self.record(TYPE_RESUME, 0, &block.to_le_bytes())
+        self.object(&block.to_le_bytes())
+    }
+
+    fn object(&mut self, bonus: &[u8]) -> Result<(), ZfsErrorKind> {
+        let mut header = header(TYPE_OBJECT, &[]);
+        let length = u32::try_from(bonus.len()).map_err(|_| ZfsErrorKind::Invalid)?;
+        header[28..32].copy_from_slice(&length.to_le_bytes());
+        self.record(header, bonus)
     }
 
     pub(super) fn write(&mut self, block: u64, bytes: &[u8]) -> Result<(), ZfsErrorKind> {
-        self.record(TYPE_WRITE, block, bytes)
+        let mut payload = bytes.to_vec();
+        payload.resize(bytes.len().next_multiple_of(WORD_BYTES), 0);
+        let filled = payload.len() - bytes.len();
+        let mut header = header(
+            TYPE_WRITE,
+            &[(8, 1), (24, block), (32, payload.len() as u64)],
+        );
+        header[20] = u8::try_from(filled).map_err(|_| ZfsErrorKind::Invalid)?;
+        self.record(header, &payload)
     }
 
     pub(super) fn free(&mut self, block: u64) -> Result<(), ZfsErrorKind> {
-        self.record(TYPE_FREE, block, &[])
+        self.record(header(TYPE_FREE, &[(8, 1), (16, block), (24, 1)]), &[])
     }
 
     pub(super) fn end(mut self) -> Result<(), ZfsErrorKind> {
-        self.record(TYPE_END, 0, &[])
+        let mut header = header(TYPE_END, &[]);
+        header[8..40].copy_from_slice(&self.sum.bytes());
+        self.record(header, &[])
     }
 
-    fn record(&mut self, kind: u32, block: u64, payload: &[u8]) -> Result<(), ZfsErrorKind> {
-        let length = u32::try_from(payload.len()).map_err(|_| ZfsErrorKind::Invalid)?;
-        let mut header = [0; HEADER_BYTES];
-        header[..4].copy_from_slice(&kind.to_le_bytes());
-        header[4..8].copy_from_slice(&length.to_le_bytes());
-        header[8..16].copy_from_slice(&block.to_le_bytes());
-        let sum = self.sum.add(&header[..HEADER_SUMMED_BYTES]);
-        header[16..].copy_from_slice(&sum);
+    fn record(
+        &mut self,
+        mut header: [u8; HEADER_BYTES],
+        payload: &[u8],
+    ) -> Result<(), ZfsErrorKind> {
+        self.sum.add(&header[..SUM_AT]);
+        header[SUM_AT..].copy_from_slice(&self.sum.bytes());
+        self.sum.add(&header[SUM_AT..]);
         self.sum.add(payload);
         self.outlet.write(&header)?;
         self.outlet.write(payload)
@@ -220,34 +260,53 @@ impl Reader {
     pub(super) fn next(&mut self) -> Result<Record, ZfsErrorKind> {
         let mut header = [0; HEADER_BYTES];
         self.inlet.read(&mut header)?;
-        if self.sum.add(&header[..HEADER_SUMMED_BYTES]) != header[16..] {
+        let before = self.sum.bytes();
+        self.sum.add(&header[..SUM_AT]);
+        if self.sum.bytes() != header[SUM_AT..] {
             return Err(ZfsErrorKind::ChecksumMismatch);
         }
-        let kind = u32::from_le_bytes(field(&header, 0));
-        let length = u32::from_le_bytes(field(&header, 4)) as usize;
-        let block = u64::from_le_bytes(field(&header, 8));
-        if length > BLOCK_BYTES_MAX {
-            return Err(ZfsErrorKind::Invalid);
+        self.sum.add(&header[SUM_AT..]);
+        let word = |at| u64::from_le_bytes(field(&header, at));
+        match u32::from_le_bytes(field(&header, 0)) {
+            TYPE_OBJECT => {
+                let payload = self.payload(u64::from(u32::from_le_bytes(field(&header, 28))))?;
+                match payload.len() {
+                    KEY_BYTES => Ok(Record::Key(Key {
+                        from_ivset: u64::from_le_bytes(field(&payload, 0)),
+                        to_ivset: u64::from_le_bytes(field(&payload, 8)),
+                    })),
+                    RESUME_BYTES => Ok(Record::Resume {
+                        block: u64::from_le_bytes(field(&payload, 0)),
+                    }),
+                    _ => Err(ZfsErrorKind::Invalid),
+                }
+            }
+            TYPE_WRITE => {
+                let mut bytes = self.payload(word(32))?;
+                let filled = usize::from(header[20]);
+                if filled > bytes.len() {
+                    return Err(ZfsErrorKind::Invalid);
+                }
+                bytes.truncate(bytes.len() - filled);
+                let block = word(24);
+                Ok(Record::Write { block, bytes })
+            }
+            TYPE_FREE => Ok(Record::Free { block: word(16) }),
+            TYPE_END if header[8..40] == before => Ok(Record::End),
+            TYPE_END => Err(ZfsErrorKind::ChecksumMismatch),
+            _ => Err(ZfsErrorKind::Invalid),
         }
+    }
+
+    fn payload(&mut self, length: u64) -> Result<Vec<u8>, ZfsErrorKind> {
+        let bounded = usize::try_from(length).ok();
+        let length = bounded
+            .filter(|length| *length <= BLOCK_BYTES_MAX && length.is_multiple_of(WORD_BYTES))
+            .ok_or(ZfsErrorKind::Invalid)?;
         let mut payload = vec![0; length];
         self.inlet.read(&mut payload)?;
         self.sum.add(&payload);
-        match (kind, length) {
-            (TYPE_KEY, KEY_BYTES) => Ok(Record::Key(Key {
-                from_ivset: u64::from_le_bytes(field(&payload, 0)),
-                to_ivset: u64::from_le_bytes(field(&payload, 8)),
-            })),
-            (TYPE_RESUME, RESUME_BYTES) => Ok(Record::Resume {
-                block: u64::from_le_bytes(field(&payload, 0)),
-            }),
-            (TYPE_WRITE, _) => Ok(Record::Write {
-                block,
-                bytes: payload,
-            }),
-            (TYPE_FREE, 0) => Ok(Record::Free { block }),
-            (TYPE_END, 0) => Ok(Record::End),
-            _ => Err(ZfsErrorKind::Invalid),
-        }
+        Ok(payload)
     }
 }
 

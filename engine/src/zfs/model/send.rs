@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::content::Extent;
 use super::machine::{DatasetNode, Machine, ObjectId, SnapshotNode};
 use super::pipe::Outlet;
-use super::record::{Begin, HEADER_BYTES, Key, Lineage, Writer, feature};
+use super::record::{Begin, HEADER_BYTES, Key, Lineage, WORD_BYTES, Writer, feature};
 use crate::name::{CreateTxg, Guid, SnapshotName};
 use crate::stream::record::RECORD_BYTES;
 use crate::zfs::{Base, SendMode, SendRequest, ZfsErrorKind};
@@ -134,7 +134,7 @@ impl Outgoing {
     /// Size of the stream, bytes. ZFS estimates; the model knows.
     pub(super) fn size_bytes(&self) -> u64 {
         let payload = self.changes.iter().map(|(_, data)| match data {
-            Some(extent) => extent.bytes().len(),
+            Some(extent) => extent.bytes().len().next_multiple_of(WORD_BYTES),
             None => 0,
         });
         let key_bytes =

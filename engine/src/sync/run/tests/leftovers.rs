@@ -79,3 +79,21 @@ fn a_held_leftover_is_refused_and_nothing_is_sent() {
     assert_eq!(modes(&report), [Mode::Incremental], "{report:#?}");
     world.ensure_in_step("a", "b", "after the release");
 }
+
+#[test]
+fn a_tosend_where_the_source_has_no_dataset_does_not_become_a_base() {
+    let world = World::new(&["a", "b"]);
+    world.write("a", 1);
+    world.sync("a", Action::Update).unwrap();
+    world.models["b"].by_hand().create("tank/data/y").unwrap();
+    leave_tosend(&world, "b");
+    let hands = world.models["b"].by_hand();
+    hands.snapshot("tank/data/y@tosend").unwrap();
+    hands.snapshot("tank/data/y@mine").unwrap();
+    world.write("a", 2);
+    let report = world.sync("a", Action::Update).unwrap();
+    assert!(all_well(&report), "{report:#?}");
+    let y = world.models["b"].by_hand().look("tank/data/y").unwrap();
+    let names: Vec<_> = y.snapshots.iter().map(|s| s.short.as_str()).collect();
+    assert_eq!(names, ["mine"]);
+}

@@ -17,6 +17,9 @@ fn dataset(name: &str, snapshots: &[(&str, u64, u64)], marks: &[(&str, u64)]) ->
         guid: Guid(*guid),
         createtxg: CreateTxg(*guid),
         creation_seconds: NOW - age,
+        written_bytes: 0,
+        clones: 0,
+        holds: 0,
     });
     let marks = marks.iter().map(|(node, guid)| Bookmark {
         short: ShortName::parse(&format!("zferry.sync.1.{node}.{guid}")).unwrap(),
@@ -180,4 +183,14 @@ fn snapshots_that_cannot_be_read_are_not_taken_for_none() {
         .resources
         .remove(0);
     assert_eq!(codes(&status), ["never_synced", "snapshots_unreadable"]);
+}
+
+#[test]
+fn a_mount_point_as_src_leaves_open_what_its_targets_have() {
+    let service = service(&TWO.replace("tank/a", "/srv/a"));
+    let status = status_of(&service, "n1", &States::new(), &Snapshots::default());
+    assert_eq!(
+        codes(&status.resources[0]),
+        ["never_synced", "snapshots_unreadable"]
+    );
 }
