@@ -28,8 +28,9 @@ Exit codes:
   2  mistake in usage or config     7  no usable ZFS
   3  status: warn                   8  the peer speaks another protocol
   4  broken chain, conflict         9  status: undef
-  10 sync: this node may not start it, and that is no failure
-  70 a defect in zferry             128+N  stopped by signal N";
+  10 sync: this node may not start it, which is no failure
+  11 status: n/a                    70 a defect in zferry
+  128+N  stopped by signal N";
 
 /// Replicates ZFS datasets, one command at a time or as services.
 #[derive(Debug, Parser)]
@@ -223,15 +224,19 @@ impl Group {
 
 /// Show whether the copies of services are up to date
 ///
-/// Reads configuration and recorded states on this machine; connects nowhere.
+/// Reads configuration and recorded states on this machine, and its snapshots
+/// where a state is lost; connects nowhere.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   zferry status
-  zferry status web --json")]
+  zferry status web mail --json
+  zferry status web --rid sync#1")]
 pub struct Status {
-    /// The service [default: all that are configured]
-    pub service: Option<ServiceName>,
+    /// The services [default: all that are configured]
+    pub service: Vec<ServiceName>,
+    #[command(flatten)]
+    pub select: Select,
 }
 
 /// Which resources of the services; the options add up.

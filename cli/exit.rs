@@ -12,7 +12,7 @@ use engine::sync::status::State;
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; for `status`: up, or not applicable.
+    /// Done; for `status`: up.
     Done,
     /// Failed, and an operator is needed.
     Failed,
@@ -34,6 +34,8 @@ pub enum Exit {
     Undef,
     /// This node may not start what was asked for: no failure.
     NotStarted,
+    /// The status is n/a: nothing of what was asked for is evaluated here.
+    NotApplicable,
     /// A defect in zferry.
     Bug,
     /// Stopped by this signal.
@@ -55,6 +57,7 @@ impl Exit {
             Self::Protocol => 8,
             Self::Undef => 9,
             Self::NotStarted => 10,
+            Self::NotApplicable => 11,
             // EX_SOFTWARE of sysexits.h.
             Self::Bug => 70,
             // As shells report it.
@@ -98,7 +101,8 @@ impl From<Family> for Exit {
 impl From<State> for Exit {
     fn from(state: State) -> Self {
         match state {
-            State::NotApplicable | State::Up => Self::Done,
+            State::Up => Self::Done,
+            State::NotApplicable => Self::NotApplicable,
             State::Warn => Self::Warn,
             State::Undef => Self::Undef,
         }
@@ -129,7 +133,9 @@ mod tests {
     #[test]
     fn no_two_endings_share_a_number() {
         let mut codes: Vec<u8> = FAMILIES.map(|family| Exit::from(family).code()).to_vec();
-        codes.extend([Exit::Done, Exit::Warn, Exit::Undef, Exit::NotStarted].map(Exit::code));
+        let more = [Exit::Undef, Exit::NotStarted, Exit::NotApplicable];
+        codes.extend([Exit::Done, Exit::Warn].map(Exit::code));
+        codes.extend(more.map(Exit::code));
         codes.extend([Exit::Signal(2), Exit::Signal(15)].map(Exit::code));
         let count = codes.len();
         codes.sort_unstable();

@@ -99,10 +99,12 @@ fn names(context: &Context, args: &args::Sync) -> Result<Vec<ServiceName>, Failu
 
 /// A word that was typed and fits nothing is a mistake.
 fn check(selection: &Selection, services: &[Service], node: &NodeName) -> Result<(), Failure> {
-    let resources = services
-        .iter()
-        .filter_map(|service| service.resolve(node).ok());
-    let resources: Vec<Resource> = resources.flatten().collect();
+    let views = services.iter().map(|service| service.resolve(node));
+    // What a service has that does not list this node, it refuses itself.
+    let Ok(views) = views.collect::<Result<Vec<_>, _>>() else {
+        return Ok(());
+    };
+    let resources: Vec<Resource> = views.into_iter().flatten().collect();
     let unknown = selection.unknown(&resources);
     if unknown.is_empty() || services.is_empty() {
         return Ok(());

@@ -17,7 +17,7 @@ use crate::sync::config::{
     TargetKind, WhyReceiver,
 };
 use crate::sync::schedule::Due;
-use crate::sync::status::{self, State};
+use crate::sync::status::{self, Known, Snapshots, State};
 
 /// Why nothing is done for a resource although nothing failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -197,8 +197,13 @@ impl<'a> Admission<'a> {
             return Ok(());
         }
         let states = self.sync.states.read_all(self.sync.service);
-        let now = (self.sync.clock)();
-        let statuses = status::evaluate(self.sync.service, self.sync.node, &states, now);
+        let known = Known {
+            states: &states,
+            // A state that is lost is no condition that is met.
+            snapshots: &Snapshots::default(),
+            now: (self.sync.clock)(),
+        };
+        let statuses = status::evaluate(self.sync.service, self.sync.node, known, |_| true);
         for requirement in required {
             let found = statuses.iter().find(|status| status.rid == requirement.rid);
             let state = found.map_or(RequiredState::Undef, |status| required_state(status.state));

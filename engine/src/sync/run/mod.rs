@@ -60,6 +60,7 @@ pub use super::config::SyncAction as Action;
 pub use admission::{NotRun, Refusal};
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
+pub(super) use marks::Marks;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
