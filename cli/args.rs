@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
+use engine::plan::{OnModified, OnNewer};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, ServiceName};
 
@@ -94,8 +95,9 @@ pub enum Command {
 /// Takes a snapshot of SRC (or uses the one given by --snapshot) and sends it
 /// to DST: incrementally if DST has an earlier snapshot of it, in full if DST
 /// does not exist. Snapshots are matched by guid, not by name. Nothing on the
-/// target is ever overwritten or rolled back: if it cannot be reached by
-/// sending a stream, the command says why and changes nothing.
+/// target is overwritten, and without --rollback or --destroy-newer-snapshots
+/// nothing is lost: if it cannot be reached by sending a stream, the command says
+/// why and changes nothing.
 ///
 /// SRC and DST are [[user@]host[:port]:]dataset. A `:` before the first `/`
 /// makes a side remote; it is reached over SSH and needs zferry installed. One
@@ -128,6 +130,8 @@ pub struct Replicate {
     #[arg(value_name = "DST")]
     pub target: Endpoint,
     #[command(flatten)]
+    pub loss: Loss,
+    #[command(flatten)]
     pub transfer: Transfer,
 }
 
@@ -147,6 +151,8 @@ pub struct Sync {
     pub action: SyncAction,
     /// The service: the name of its configuration file without `.conf`
     pub service: ServiceName,
+    #[command(flatten)]
+    pub loss: Loss,
     #[command(flatten)]
     pub transfer: Transfer,
 }
@@ -189,6 +195,37 @@ pub struct Helper {
     /// How long to wait for the greeting of the other side
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub connect_timeout: Duration,
+}
+
+/// What may be given up on a target. Nothing is, unless it is named here.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[command(next_help_heading = "What may be lost on the target")]
+pub struct Loss {
+    /// Roll a target that was changed since the base back to it
+    #[arg(long)]
+    pub rollback: bool,
+    /// The same, and destroy snapshots that are newer than the base and unknown to
+    /// the source; never one that is held or has a clone
+    #[arg(long)]
+    pub destroy_newer_snapshots: bool,
+}
+
+impl Loss {
+    /// What of a target a plan may give up.
+    pub fn allowed(self) -> engine::plan::Loss {
+        engine::plan::Loss {
+            on_modified: if self.rollback || self.destroy_newer_snapshots {
+                OnModified::RollBack
+            } else {
+                OnModified::Never
+            },
+            on_newer: if self.destroy_newer_snapshots {
+                OnNewer::Destroy
+            } else {
+                OnNewer::Refuse
+            },
+        }
+    }
 }
 
 /// How data gets to another machine.

@@ -159,6 +159,7 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             Placement::OneMachine
         },
         compression: args.transfer.compression(),
+        loss: args.loss.allowed(),
         rehearsal: args.dry_run,
     }
 }

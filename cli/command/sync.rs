@@ -53,6 +53,7 @@ pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure
             SyncAction::Update => Action::Update,
             SyncAction::Nodes => Action::Nodes,
         },
+        loss: args.loss.allowed(),
         states: &states,
         clock: &environment::now,
         connector: &connector,

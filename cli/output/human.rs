@@ -121,6 +121,25 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             let text = format!("note: {dataset} did not take these properties: {list}");
             (Verbosity::Normal, text)
         }
+        Event::RolledBack {
+            peer,
+            to,
+            lost_bytes,
+            snapshots,
+        } => {
+            let names: Vec<String> = snapshots.iter().map(|s| format!("@{}", s.short)).collect();
+            let destroyed = match names.as_slice() {
+                [] => String::new(),
+                names => format!(", and {} destroyed", names.join(", ")),
+            };
+            let text = format!(
+                "note: {peer}: {} was rolled back to @{}: {} written since were given up{destroyed}",
+                to.dataset,
+                to.short,
+                HumanBytes(*lost_bytes)
+            );
+            (Verbosity::Normal, text)
+        }
         Event::Notice { peer, text } => (Verbosity::Normal, format!("note: {peer}: {text}")),
         // The bar shows it; an event of a later engine shows nothing.
         _ => (Verbosity::Everything, String::new()),

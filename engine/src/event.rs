@@ -102,6 +102,17 @@ pub enum Event {
         /// Which, and why.
         refused: Vec<PropertyRefusal>,
     },
+    /// A dataset of the target was rolled back to the base, as was allowed.
+    RolledBack {
+        /// On which peer.
+        peer: String,
+        /// To what.
+        to: SnapshotName,
+        /// Bytes that had been written since, and are lost.
+        lost_bytes: u64,
+        /// Snapshots that had been taken since, and were destroyed.
+        snapshots: Vec<SnapshotName>,
+    },
     /// Something worth knowing that changes nothing.
     Notice {
         /// On which peer.

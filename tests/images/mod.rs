@@ -8,6 +8,7 @@ mod cuts;
 mod faults;
 mod history;
 pub mod lab;
+mod loss;
 mod repairs;
 mod replicate;
 mod ssh;

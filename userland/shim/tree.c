@@ -57,8 +57,19 @@ walk_snapshots(dsl_pool_t *pool, objset_t *os, const zs_walk_t *walk)
 		if (error != 0)
 			return (error);
 		dsl_dataset_phys_t *phys = dsl_dataset_phys(snapshot);
-		walk->point(walk->context, 0, name, phys->ds_guid,
-		    phys->ds_creation_txg, phys->ds_creation_time);
+		zs_point_t point = {
+			.name = name,
+			.guid = phys->ds_guid,
+			.createtxg = phys->ds_creation_txg,
+			.creation = phys->ds_creation_time,
+			.holds = snapshot->ds_userrefs,
+			/* The first child is what came next. */
+			.clones = (phys->ds_num_children > 1 ?
+			    phys->ds_num_children - 1 : 0),
+		};
+		if (dsl_get_written(snapshot, &point.written_bytes) != 0)
+			point.written_bytes = phys->ds_referenced_bytes;
+		walk->point(walk->context, 0, &point);
 		dsl_dataset_rele(snapshot, FTAG);
 	}
 	return (error == ENOENT ? 0 : error);
@@ -91,10 +102,15 @@ walk_bookmarks(dsl_dataset_t *ds, const zs_walk_t *walk)
 	    pair = nvlist_next_nvpair(found, pair)) {
 		nvlist_t *bookmark = fnvpair_value_nvlist(pair);
 
-		walk->point(walk->context, 1, nvpair_name(pair),
-		    bookmark_number(bookmark, ZFS_PROP_GUID),
-		    bookmark_number(bookmark, ZFS_PROP_CREATETXG),
-		    bookmark_number(bookmark, ZFS_PROP_CREATION));
+		zs_point_t point = {
+			.name = nvpair_name(pair),
+			.guid = bookmark_number(bookmark, ZFS_PROP_GUID),
+			.createtxg = bookmark_number(bookmark,
+			    ZFS_PROP_CREATETXG),
+			.creation = bookmark_number(bookmark,
+			    ZFS_PROP_CREATION),
+		};
+		walk->point(walk->context, 1, &point);
 	}
 	fnvlist_free(found);
 	fnvlist_free(wanted);

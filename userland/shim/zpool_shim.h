@@ -102,13 +102,24 @@ typedef struct zs_dataset {
 	int key_loaded;
 } zs_dataset_t;
 
+/* A snapshot, or the snapshot that a bookmark remembers. */
+typedef struct zs_point {
+	const char *name;
+	uint64_t guid;
+	uint64_t createtxg;
+	uint64_t creation;
+	/* Of a snapshot: bytes since the one before, holds, clones. */
+	uint64_t written_bytes;
+	uint64_t holds;
+	uint64_t clones;
+} zs_point_t;
+
 /* What a walk through a tree finds, each dataset before what belongs to it. */
 typedef struct zs_walk {
 	void *context;
 	void (*dataset)(void *context, const zs_dataset_t *dataset);
 	void (*property)(void *context, const zs_property_t *property);
-	void (*point)(void *context, int bookmark, const char *name,
-	    uint64_t guid, uint64_t createtxg, uint64_t creation);
+	void (*point)(void *context, int bookmark, const zs_point_t *point);
 } zs_walk_t;
 
 /* Everything at one moment; ENOENT if `root` does not exist. */

@@ -57,6 +57,12 @@ pub struct Point {
     pub createtxg: u64,
     /// When it was taken: seconds since 1970, UTC.
     pub creation_seconds: u64,
+    /// Of a snapshot: bytes written between the one before and this one.
+    pub written_bytes: u64,
+    /// Of a snapshot: number of holds.
+    pub holds: u64,
+    /// Of a snapshot: number of clones.
+    pub clones: u64,
 }
 
 /// Encryption of a dataset.

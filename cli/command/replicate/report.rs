@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use engine::plan::Step;
+use engine::name::{Guid, SnapshotName};
+use engine::plan::{Clearing, Step};
 use engine::replicate::{DatasetReport, Job, Report, SnapshotChoice};
 use engine::zfs::{Base, Scope};
 use indicatif::HumanBytes;
@@ -55,6 +56,9 @@ impl Run<'_> {
                 text += &format!("{target} is up to date with {snapshot}\n");
                 continue;
             }
+            if let Some(clearing) = &dataset.clearing {
+                text += &lost(clearing, "would roll back", "would destroy");
+            }
             streams += 1;
             bytes += dataset.estimated_bytes;
             text += &format!(
@@ -76,6 +80,9 @@ impl Run<'_> {
         let mut text = String::new();
         let (mut raw_bytes, mut wire_bytes) = (0, 0);
         for dataset in &self.report.datasets {
+            if let Some(clearing) = &dataset.clearing {
+                text += &lost(clearing, "rolled back", "destroyed");
+            }
             raw_bytes += dataset.moved.raw_bytes;
             wire_bytes += dataset.moved.wire_bytes;
             text += &format!(
@@ -126,10 +133,39 @@ fn dataset_value(dataset: &DatasetReport) -> Value {
         "guid": (dataset.guid.0 != 0).then(|| dataset.guid.to_string()),
         "step": step,
         "base": base,
+        "given_up": dataset.clearing.as_ref().map(clearing_value),
         "estimated_bytes": dataset.estimated_bytes,
         "raw_bytes": dataset.moved.raw_bytes,
         "wire_bytes": dataset.moved.wire_bytes,
     })
+}
+
+fn clearing_value(clearing: &Clearing) -> Value {
+    let snapshot = |(name, guid): &(SnapshotName, Guid)| json!({ "snapshot": name.to_string(), "guid": guid.to_string() });
+    let bookmarks = clearing.bookmarks.iter().map(ToString::to_string);
+    json!({
+        "rolled_back_to": clearing.to.to_string(),
+        "lost_bytes": clearing.lost_bytes,
+        "snapshots": clearing.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
+        "bookmarks": bookmarks.collect::<Vec<_>>(),
+    })
+}
+
+/// What is lost on the target, line by line.
+fn lost(clearing: &Clearing, roll_back: &str, destroy: &str) -> String {
+    let mut text = String::new();
+    for (name, guid) in &clearing.snapshots {
+        text += &format!("{destroy} {name}, guid {guid}\n");
+    }
+    for name in &clearing.bookmarks {
+        text += &format!("{destroy} {name}\n");
+    }
+    text + &format!(
+        "{roll_back} {} to @{}: {} written since are lost\n",
+        clearing.to.dataset,
+        clearing.to.short,
+        HumanBytes(clearing.lost_bytes)
+    )
 }
 
 fn how(step: &Step) -> String {
@@ -157,7 +193,7 @@ fn counted(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use engine::name::{DatasetName, Guid, ShortName, SnapshotName};
+    use engine::name::{DatasetName, ShortName};
     use engine::replicate::{Moved, Placement};
     use engine::stream::compress::Compression;
     use engine::zfs::SendMode;
@@ -180,6 +216,7 @@ mod tests {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
+            loss: engine::plan::Loss::default(),
             rehearsal,
         }
     }
@@ -190,6 +227,7 @@ mod tests {
             target: snapshot(&format!("backup/{path}@s-2")),
             guid: Guid(guid),
             creation_seconds: 0,
+            clearing: None,
             step,
             estimated_bytes: 2 << 20,
             moved: Moved::default(),
@@ -232,6 +270,28 @@ mod tests {
         );
         assert_eq!(outcome.json["dry_run"], true);
         assert!(outcome.json["datasets"][0]["guid"].is_null());
+    }
+
+    #[test]
+    fn what_is_lost_on_the_target_is_shown_before_it_happens_and_afterwards() {
+        let mut cleared = dataset("a", incremental(), 7);
+        cleared.clearing = Some(Clearing {
+            to: snapshot("backup/a@s-1"),
+            guid: Guid(1),
+            snapshots: vec![(snapshot("backup/a@theirs"), Guid(9))],
+            bookmarks: Vec::new(),
+            lost_bytes: 3 << 20,
+        });
+        let rehearsed = outcome(&job(true), vec![cleared.clone()]);
+        let lines = "would destroy backup/a@theirs, guid 9\n\
+             would roll back backup/a to @s-1: 3.00 MiB written since are lost\n";
+        assert!(rehearsed.human.contains(lines), "{}", rehearsed.human);
+        let done = outcome(&job(false), vec![cleared]);
+        let line = "rolled back backup/a to @s-1: 3.00 MiB written since are lost\n";
+        assert!(done.human.contains(line), "{}", done.human);
+        let given_up = &done.json["datasets"][0]["given_up"];
+        assert_eq!(given_up["snapshots"][0]["guid"], "9");
+        assert_eq!(given_up["lost_bytes"], 3 << 20);
     }
 
     #[test]

@@ -84,6 +84,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         Request::Bookmark { marks } => marks.iter().map(|mark| &mark.of.dataset).collect(),
         Request::DestroyBookmarks { names } => names.iter().map(|name| &name.dataset).collect(),
         Request::RenameSnapshot { from, .. } => vec![&from.dataset],
+        Request::Rollback { to, .. } => vec![&to.dataset],
         Request::SendSize { request } | Request::Send { request, .. } => {
             let mut datasets = vec![&request.snapshot.dataset];
             if let Some(Base::Snapshot(base)) = &request.base {
@@ -142,6 +143,10 @@ mod tests {
                 from: snapshot("tank/b@x"),
                 to: ShortName::parse("y").unwrap(),
                 scope: Scope::One,
+            },
+            Request::Rollback {
+                to: snapshot("tank/b@x"),
+                guid: Guid(1),
             },
             Request::SendSize {
                 request: SendRequest {

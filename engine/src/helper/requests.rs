@@ -4,7 +4,7 @@
 
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, Request};
-use crate::zfs::{Dataset, Hold, Scope, Zfs};
+use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::authorization::Authorization;
 use super::serve::{Reach, StateKeeper};
@@ -64,6 +64,15 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::RenameSnapshot { from, to, scope } => {
             zfs.rename_snapshot(&from, &to, scope)?;
             Ok(Reply::Done)
+        }
+        Request::Rollback { to, guid } => {
+            match still_the_same(zfs, vec![(to.clone(), guid)])?.as_slice() {
+                [] => Err(ZfsError::new("roll back to", &to, ZfsErrorKind::NotFound).into()),
+                _ => {
+                    zfs.rollback(&to)?;
+                    Ok(Reply::Done)
+                }
+            }
         }
         Request::Bookmark { marks } => {
             check_count(marks.len())?;

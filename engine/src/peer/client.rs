@@ -161,6 +161,14 @@ impl Peer {
             .await
     }
 
+    /// Rolls a dataset back to its newest snapshot, if that is this one.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then nothing was discarded.
+    pub async fn rollback(&mut self, to: SnapshotName, guid: Guid) -> Result<(), PeerError> {
+        self.order(&Request::Rollback { to, guid }).await
+    }
+
     /// Makes bookmarks in one transaction.
     ///
     /// # Errors

@@ -32,6 +32,30 @@ pub enum Conflict {
         /// Bytes written since.
         written_bytes: u64,
     },
+    /// The target has snapshots after the base that the source does not know.
+    #[error("{}", diverged(target, base, newer, bookmarks, *written_bytes))]
+    Diverged {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// The newest common snapshot, by its name on the target.
+        base: SnapshotName,
+        /// What came after it, oldest first: name and guid.
+        newer: Vec<(ShortName, Guid)>,
+        /// Bookmarks of what came after it, if it is them that are in the way.
+        bookmarks: Vec<ShortName>,
+        /// Bytes written since the base, in these snapshots and after them.
+        written_bytes: u64,
+    },
+    /// A snapshot that was to be destroyed is held, or has a clone.
+    #[error("{snapshot} cannot be destroyed: it has {holds} holds and {clones} clones")]
+    Kept {
+        /// The snapshot on the target.
+        snapshot: SnapshotName,
+        /// Number of holds.
+        holds: u64,
+        /// Number of clones.
+        clones: u64,
+    },
     /// The target already has a newer state of the source.
     #[error("{target} already has {newer}, which is newer than {wanted}")]
     Ahead {
@@ -96,6 +120,31 @@ pub enum Conflict {
     },
 }
 
+/// Names that a message shows; a listing shows the others.
+const NAMES_SHOWN: usize = 8;
+
+fn diverged(
+    target: &DatasetName,
+    base: &SnapshotName,
+    newer: &[(ShortName, Guid)],
+    bookmarks: &[ShortName],
+    written_bytes: u64,
+) -> String {
+    let snapshots = newer.iter().map(|(short, _)| format!("@{short}"));
+    let names: Vec<String> = snapshots
+        .chain(bookmarks.iter().map(|short| format!("#{short}")))
+        .collect();
+    let shown = names[..names.len().min(NAMES_SHOWN)].join(", ");
+    let more = match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!(
+        "{target} has what the source does not know after {base}: {shown}{more}; \
+         {written_bytes} bytes written since"
+    )
+}
+
 impl Conflict {
     /// The exit-code family.
     #[must_use]
@@ -103,6 +152,8 @@ impl Conflict {
         match self {
             Self::NoCommonBase { .. }
             | Self::Modified { .. }
+            | Self::Diverged { .. }
+            | Self::Kept { .. }
             | Self::Ahead { .. }
             | Self::NameTaken { .. }
             | Self::OtherKind { .. }
@@ -121,9 +172,22 @@ impl Conflict {
                  zfs rename {target} {target}.old"
             ),
             Self::Modified { target, base, .. } => format!(
-                "if these changes may be lost, on the target: zfs rollback {base}; then keep it \
-                 unchanged: zfs set readonly=on {target}"
+                "if these changes may be lost, run again with --rollback, or on the target: \
+                 zfs rollback {base}; then keep it unchanged: zfs set readonly=on {target}"
             ),
+            Self::Diverged { target, base, .. } => format!(
+                "see what is there: zfs list -t snapshot,bookmark -o name,guid,written {target}; \
+                 if all after {base} may be lost, run again with --destroy-newer-snapshots; \
+                 to keep it, move this copy away: zfs rename {target} {target}.old"
+            ),
+            Self::Kept {
+                snapshot,
+                clones: 0,
+                ..
+            } => format!("see who holds it, and ask: zfs holds {snapshot}"),
+            Self::Kept { snapshot, .. } => {
+                format!("see what depends on it: zfs get clones {snapshot}")
+            }
             Self::Ahead { newer, .. } => {
                 format!("send a snapshot that is newer than {newer}")
             }

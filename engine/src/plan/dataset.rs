@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::conflict::Conflict;
+use super::loss::{Clearing, Loss, clearing};
 use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
 use crate::zfs::{Base, Dataset, PartialContent, ResumePoint, SendMode, Snapshot};
 
@@ -50,28 +51,65 @@ impl Step {
     }
 }
 
-/// Plans the transfer of `wanted`, a snapshot of `source`, to `target_name`,
-/// which is `target` if it exists.
+/// What is to be planned for one dataset.
+#[derive(Debug, Clone, Copy)]
+pub struct DatasetRequest<'a> {
+    /// The dataset on the source.
+    pub source: &'a Dataset,
+    /// The snapshot of it to bring over.
+    pub wanted: &'a Snapshot,
+    /// Block form.
+    pub mode: SendMode,
+    /// Where it goes.
+    pub target_name: &'a DatasetName,
+    /// What is there.
+    pub target: Option<&'a Dataset>,
+    /// What of that may be lost.
+    pub loss: Loss,
+}
+
+/// How one dataset gets to the wanted snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Way {
+    /// What has to go from the target first.
+    pub clearing: Option<Clearing>,
+    /// The stream.
+    pub step: Step,
+}
+
+impl From<Step> for Way {
+    fn from(step: Step) -> Self {
+        Self {
+            clearing: None,
+            step,
+        }
+    }
+}
+
+/// Plans the transfer of one dataset.
 ///
 /// The base is the newest snapshot or bookmark of the source, older than
-/// `wanted`, whose guid the target has as a snapshot. What a cut stream left
+/// `wanted`, whose guid the target has as a snapshot. What the target has after
+/// it is lost or a conflict, as the request says. What a cut stream left
 /// on the target decides for it: if it was the stream of `wanted`, in the same
 /// block form and from a base that both still have, it goes on; if not, it is
 /// in the way and nothing is planned.
 ///
 /// # Errors
 /// [`Conflict`] if no stream leads from the target's state to `wanted` without
-/// losing something.
-pub fn plan_dataset(
-    source: &Dataset,
-    wanted: &Snapshot,
-    mode: SendMode,
-    target_name: &DatasetName,
-    target: Option<&Dataset>,
-) -> Result<Step, Conflict> {
+/// losing something that may not be lost.
+pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
+    let DatasetRequest {
+        source,
+        wanted,
+        mode,
+        target_name,
+        target,
+        loss,
+    } = *request;
     let Some(target) = target else {
         check_key(source, mode)?;
-        return Ok(Step::Full);
+        return Ok(Step::Full.into());
     };
     if target.guid == source.guid {
         return Err(Conflict::SameDataset {
@@ -85,7 +123,7 @@ pub fn plan_dataset(
         });
     }
     if target.snapshot_by_guid(wanted.guid).is_some() {
-        return Ok(Step::UpToDate);
+        return Ok(Step::UpToDate.into());
     }
     if let Some(partial) = &target.partial {
         let content = partial.content.as_ref();
@@ -95,21 +133,17 @@ pub fn plan_dataset(
                 target: target_name.clone(),
             });
         };
-        check_name(wanted, target)?;
-        check_key(source, mode)?;
         // What has arrived of a new dataset counts as written; nobody else can
         // have written there.
-        if let Some((_, guid)) = step.base()
-            && let Some(base) = target.snapshot_by_guid(guid)
-            && is_modified(target)
-        {
-            return Err(Conflict::Modified {
-                target: target_name.clone(),
-                base: named(target, base),
-                written_bytes: target.written_bytes,
-            });
-        }
-        return Ok(step);
+        let base = step.base();
+        let base = base.and_then(|(_, guid)| target.snapshot_by_guid(guid));
+        let clearing = match base {
+            Some(base) => clearing(target, base, mode, loss)?,
+            None => None,
+        };
+        check_name(wanted, target, clearing.as_ref())?;
+        check_key(source, mode)?;
+        return Ok(Way { clearing, step });
     }
     let common = Common::find(source, wanted.createtxg, target);
     if let Some(newer) = common.newer {
@@ -130,30 +164,17 @@ pub fn plan_dataset(
             ),
         });
     };
-    check_name(wanted, target)?;
     check_modes(source, target, mode)?;
     check_key(source, mode)?;
-    if is_modified(target) {
-        return Err(Conflict::Modified {
-            target: target_name.clone(),
-            base: named(target, base_there),
-            written_bytes: target.written_bytes,
-        });
-    }
-    Ok(Step::Incremental {
-        base,
-        guid: base_there.guid,
+    let clearing = clearing(target, base_there, mode, loss)?;
+    check_name(wanted, target, clearing.as_ref())?;
+    Ok(Way {
+        clearing,
+        step: Step::Incremental {
+            base,
+            guid: base_there.guid,
+        },
     })
-}
-
-/// What a dataset without any change may show as written, in bytes: rolling
-/// back rewrites the block that heads it, twice, in sectors of up to 4 KiB
-/// (seen: 1024 with sectors of 512). A smaller change than that passes here, and
-/// ZFS refuses the stream as it begins, with nothing lost.
-const WRITTEN_UNCHANGED_BYTES_MAX: u64 = 8192;
-
-fn is_modified(target: &Dataset) -> bool {
-    target.written_bytes > WRITTEN_UNCHANGED_BYTES_MAX
 }
 
 /// The step that completes what is left of a cut stream, if that was one of
@@ -190,13 +211,21 @@ fn resumed(
     })
 }
 
-fn check_name(wanted: &Snapshot, target: &Dataset) -> Result<(), Conflict> {
+/// The name is free, or will be when the target is cleared.
+fn check_name(
+    wanted: &Snapshot,
+    target: &Dataset,
+    clearing: Option<&Clearing>,
+) -> Result<(), Conflict> {
+    let goes = |guid: Guid| {
+        clearing.is_some_and(|clearing| clearing.snapshots.iter().any(|(_, gone)| *gone == guid))
+    };
     match target.snapshot_by_name(&wanted.short) {
-        None => Ok(()),
-        Some(other) => Err(Conflict::NameTaken {
+        Some(other) if !goes(other.guid) => Err(Conflict::NameTaken {
             snapshot: named(target, other),
             guid: other.guid,
         }),
+        _ => Ok(()),
     }
 }
 
@@ -215,12 +244,14 @@ impl<'a> Common<'a> {
             .iter()
             .map(|snapshot| (snapshot.guid, snapshot))
             .collect();
-        let newer = source
-            .snapshots
-            .iter()
-            .rev()
-            .take_while(|snapshot| snapshot.createtxg > wanted)
-            .find_map(|snapshot| there.get(&snapshot.guid).copied());
+        let snapshots = source.snapshots.iter().map(|s| (s.createtxg, s.guid));
+        let bookmarks = source.bookmarks.iter().map(|b| (b.createtxg, b.guid));
+        let newer = snapshots
+            .chain(bookmarks)
+            .filter(|(createtxg, _)| *createtxg > wanted)
+            .filter_map(|(createtxg, guid)| Some((createtxg, *there.get(&guid)?)))
+            .max_by_key(|(createtxg, _)| *createtxg)
+            .map(|(_, snapshot)| snapshot);
         let snapshots = source.snapshots.iter().filter_map(|snapshot| {
             let base = Base::Snapshot(named(source, snapshot));
             Some((snapshot.createtxg, base, *there.get(&snapshot.guid)?))
@@ -278,7 +309,7 @@ fn check_key(source: &Dataset, mode: SendMode) -> Result<(), Conflict> {
     }
 }
 
-fn named(dataset: &Dataset, snapshot: &Snapshot) -> SnapshotName {
+pub(super) fn named(dataset: &Dataset, snapshot: &Snapshot) -> SnapshotName {
     SnapshotName {
         dataset: dataset.name.clone(),
         short: snapshot.short.clone(),

@@ -1,17 +1,19 @@
 //! What both sides have → what to send, or why nothing can be sent.
 //!
-//! Pure: lists in, a plan out. Snapshots are matched by guid alone. A plan
-//! never contains a step that destroys or overwrites something; where data on
-//! the target stands in the way the answer is a [`Conflict`] that says what is
-//! there. Nor does the planner ever answer an obstacle with a full stream onto
+//! Pure: lists in, a plan out. Snapshots are matched by guid alone. Where data
+//! on the target stands in the way the answer is a [`Conflict`] that says what
+//! is there; a step that destroys something ([`Clearing`]) is in a plan only if
+//! the request allows that very loss ([`Loss`]). Nor does the planner ever answer an obstacle with a full stream onto
 //! data that exists.
 
 mod conflict;
 mod dataset;
+mod loss;
 mod tree;
 
 pub use conflict::Conflict;
-pub use dataset::{Step, plan_dataset};
+pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
+pub use loss::{Clearing, Loss, OnModified, OnNewer};
 pub use tree::{
     DatasetPlan, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };

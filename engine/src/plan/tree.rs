@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use super::conflict::Conflict;
-use super::dataset::{Step, plan_dataset};
+use super::dataset::{DatasetRequest, Step, Way, plan_dataset};
+use super::loss::{Clearing, Loss};
 use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
 use crate::zfs::{
     Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest, Snapshot,
@@ -22,6 +23,8 @@ pub struct TreeRequest<'a> {
     pub short: &'a ShortName,
     /// Block form.
     pub mode: SendMode,
+    /// What may be lost on the target.
+    pub loss: Loss,
 }
 
 /// One dataset of the plan.
@@ -37,6 +40,8 @@ pub struct DatasetPlan {
     pub target: SnapshotName,
     /// File system or volume.
     pub kind: DatasetKind,
+    /// What goes from the target first.
+    pub clearing: Option<Clearing>,
     /// How.
     pub step: Step,
     /// Block form.
@@ -153,10 +158,18 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             continue;
         };
         let target = there.get(&target_name).copied();
-        match plan_dataset(source, wanted, request.mode, &target_name, target) {
-            Ok(step) => plan.datasets.push(DatasetPlan {
+        let way = plan_dataset(&DatasetRequest {
+            source,
+            wanted,
+            mode: request.mode,
+            target_name: &target_name,
+            target,
+            loss: request.loss,
+        });
+        match way {
+            Ok(way) => plan.datasets.push(DatasetPlan {
                 target: target_name.snapshot(request.short)?,
-                ..dataset_plan(source, wanted, step, request)?
+                ..dataset_plan(source, wanted, way, request)?
             }),
             Err(conflict) => plan.conflicts.push(conflict),
         }
@@ -205,11 +218,20 @@ pub fn plan_leftovers(
             short: short.unwrap_or(&wanted.short).clone(),
             ..wanted.clone()
         };
-        let step = plan_dataset(source, &arriving, request.mode, &target_name, target);
-        if let Ok(step @ Step::Resume { .. }) = step {
+        let way = plan_dataset(&DatasetRequest {
+            source,
+            wanted: &arriving,
+            mode: request.mode,
+            target_name: &target_name,
+            target,
+            loss: request.loss,
+        });
+        if let Ok(way) = way
+            && matches!(way.step, Step::Resume { .. })
+        {
             plans.push(DatasetPlan {
                 target: target_name.snapshot(&arriving.short)?,
-                ..dataset_plan(source, wanted, step, request)?
+                ..dataset_plan(source, wanted, way, request)?
             });
         }
     }
@@ -224,12 +246,19 @@ pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
         if let Some(dataset) = tree.iter_mut().find(|d| d.name == plan.target.dataset) {
             dataset.partial = None;
             dataset.written_bytes = 0;
+            if let Some(clearing) = &plan.clearing {
+                let gone = |guid| clearing.snapshots.iter().any(|(_, gone)| *gone == guid);
+                dataset.snapshots.retain(|snapshot| !gone(snapshot.guid));
+            }
             dataset.snapshots.push(Snapshot {
                 short: plan.target.short.clone(),
                 guid: plan.guid,
                 // Newer than all that is there.
                 createtxg: CreateTxg(u64::MAX),
                 creation_seconds: plan.creation_seconds,
+                written_bytes: 0,
+                holds: 0,
+                clones: 0,
             });
         }
     }
@@ -240,10 +269,11 @@ pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
 fn dataset_plan(
     source: &Dataset,
     wanted: &Snapshot,
-    step: Step,
+    way: Way,
     request: &TreeRequest<'_>,
 ) -> Result<DatasetPlan, NameError> {
     let snapshot = source.name.snapshot(&wanted.short)?;
+    let Way { clearing, step } = way;
     Ok(DatasetPlan {
         target: snapshot.clone(),
         snapshot,
@@ -251,6 +281,7 @@ fn dataset_plan(
         creation_seconds: wanted.creation_seconds,
         kind: source.kind,
         clone_of: source.origin.clone().filter(|_| step == Step::Full),
+        clearing,
         step,
         mode: request.mode,
         properties: carried(&source.properties),

@@ -55,6 +55,14 @@ pub enum Request {
         /// Whether descendants follow.
         scope: Scope,
     },
+    /// Discard what was written to a dataset after its newest snapshot, which
+    /// has to be this one, by name and guid. Answer: [`Reply::Done`].
+    Rollback {
+        /// What it is rolled back to.
+        to: SnapshotName,
+        /// Who that has to be.
+        guid: Guid,
+    },
     /// Make bookmarks in one transaction. Answer: [`Reply::Done`].
     Bookmark {
         /// All of them.

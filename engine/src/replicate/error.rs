@@ -44,6 +44,16 @@ pub enum ReplicateError {
     /// A step other than a transfer failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// What stands after the base could not be given up, though it may be.
+    #[error("what {} has after {to} could not be given up: {cause}", to.dataset)]
+    NotCleared {
+        /// The base, by its name on the target; if snapshots of several
+        /// datasets were to go, that of the first.
+        to: SnapshotName,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
     /// A transfer failed.
     #[error("{snapshot} was not replicated to {target}: {cause}")]
     Transfer {
@@ -86,7 +96,7 @@ impl ReplicateError {
                 conflicts.first().map_or(Family::Failed, Conflict::family)
             }
             Self::Peer(error) => error.family(),
-            Self::Transfer { cause, .. } => cause.family(),
+            Self::NotCleared { cause, .. } | Self::Transfer { cause, .. } => cause.family(),
         }
     }
 
@@ -106,6 +116,10 @@ impl ReplicateError {
                 "{done} of {of} datasets have their new snapshot; what came of the stream for {} is kept to go on from",
                 target.dataset
             )),
+            Self::NotCleared { to, .. } => Some(format!(
+                "{} is as it was; of its tree, what was to be given up may be gone",
+                to.dataset
+            )),
             Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
             _ => None,
         }
@@ -119,6 +133,11 @@ impl ReplicateError {
             Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
                 vec!["run the same command again; it goes on where this one was cut".to_owned()]
             }
+            Self::NotCleared { to, .. } => vec![format!(
+                "see what keeps it: zfs list -t all -o name,userrefs,clones {}; then run the \
+                 same command again",
+                to.dataset
+            )],
             // A change too small for the plan to see.
             Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(
                 "if the changes of {0} may be lost, on the target: zfs rollback to its newest \

@@ -2,6 +2,7 @@
 
 use super::error::ReplicateError;
 use crate::name::{DatasetName, ShortName};
+use crate::plan::Loss;
 use crate::stream::compress::Compression;
 use crate::zfs::{Scope, SendMode};
 
@@ -56,6 +57,8 @@ pub struct Job {
     pub placement: Placement,
     /// Compression on the way.
     pub compression: Compression,
+    /// What may be lost on the target.
+    pub loss: Loss,
     /// Change nothing: list, plan and estimate.
     pub rehearsal: bool,
 }

@@ -15,6 +15,8 @@
 //! | cut after | left behind | the next run |
 //! |---|---|---|
 //! | the snapshot | an unsent snapshot of ours | takes a newer one, destroys this one |
+//! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
+//! | rolling some datasets back | these are at their base | rolls the others back |
 //! | creating ancestors | empty datasets | uses them |
 //! | some datasets of a tree | these have the new snapshot | has it as their base |
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
@@ -22,6 +24,7 @@
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
+mod clear;
 mod error;
 mod estimate;
 mod job;

@@ -11,7 +11,8 @@ use crate::event::{Event, Observer};
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::Peer;
 use crate::plan::{
-    DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
+    Clearing, DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+    with_arrived,
 };
 use crate::stream::compress::Compression;
 use crate::zfs::{Base, Dataset, Scope, SendMode, Snapshot};
@@ -27,6 +28,8 @@ pub struct DatasetReport {
     pub guid: Guid,
     /// When it was taken, seconds since 1970.
     pub creation_seconds: u64,
+    /// What was given up on the target, or would be.
+    pub clearing: Option<Clearing>,
     /// What was done, or would be.
     pub step: Step,
     /// Estimated bytes of the stream.
@@ -129,6 +132,7 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         target_root: &job.target,
         short: job.snapshot.short(),
         mode: job.mode,
+        loss: job.loss,
     }
 }
 
@@ -151,6 +155,9 @@ fn with_imagined(tree: &[Dataset], short: &ShortName) -> Vec<Dataset> {
             guid: Guid(0),
             createtxg: CreateTxg(u64::MAX),
             creation_seconds: 0,
+            written_bytes: 0,
+            holds: 0,
+            clones: 0,
         });
     }
     tree
@@ -173,7 +180,7 @@ pub(crate) struct Transfers<'a> {
 }
 
 impl Transfers<'_> {
-    fn step(&self, peer: &Peer, command: String) {
+    pub(super) fn step(&self, peer: &Peer, command: String) {
         self.observer.event(&Event::Step {
             peer: peer.name.clone(),
             command,
@@ -235,6 +242,7 @@ impl Transfers<'_> {
             target: step.target.clone(),
             guid: step.guid,
             creation_seconds: step.creation_seconds,
+            clearing: step.clearing.clone(),
             step: step.step.clone(),
             estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
             moved,
@@ -266,7 +274,10 @@ impl Transfers<'_> {
         if !held.is_empty() {
             self.source.hold(held).await?;
         }
-        let outcome = self.transfer_all(plan).await;
+        let outcome = match self.clear(plan).await {
+            Ok(()) => self.transfer_all(plan).await,
+            Err(error) => Err(error),
+        };
         // The hold ends with the session at the latest; an error here must not
         // hide the outcome.
         let released = self.source.release().await;
@@ -285,6 +296,9 @@ impl Transfers<'_> {
                 });
                 report.datasets.push(self.report(n, step, Moved::default()));
                 continue;
+            }
+            if let Some(clearing) = &step.clearing {
+                self.roll_back(clearing).await?;
             }
             let moved = self.transfer_one(n, step).await.map_err(|cause| {
                 let done = report.datasets.len();

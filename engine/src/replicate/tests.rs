@@ -1,6 +1,7 @@
 //! Whole replications over machines in memory: results, and faults at every
 //! operation.
 
+mod loss;
 mod peers;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
-use crate::plan::Step;
+use crate::plan::{Loss, Step};
 use crate::protocol::hello::About;
 use crate::protocol::message::Failure;
 use crate::stream::compress::Compression;
@@ -95,6 +96,7 @@ fn job(run: u32) -> Job {
         mode: SendMode::Plain,
         placement: Placement::TwoMachines,
         compression: Compression::Adaptive,
+        loss: Loss::default(),
         rehearsal: false,
     }
 }

@@ -297,6 +297,9 @@ impl Kernel {
                     guid: Guid(snapshot.id.guid),
                     createtxg: CreateTxg(snapshot.id.createtxg),
                     creation_seconds: snapshot.creation_seconds,
+                    written_bytes: snapshot.written_bytes,
+                    holds: snapshot.holds,
+                    clones: snapshot.clones,
                 })
             })
             .collect();

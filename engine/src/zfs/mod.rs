@@ -67,6 +67,21 @@ pub struct Snapshot {
     /// When it was taken: seconds since 1970, UTC, by the clock of the machine
     /// that took it. Preserved by send and receive.
     pub creation_seconds: u64,
+    /// Bytes written between the snapshot before and this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub written_bytes: u64,
+    /// Number of holds: a snapshot with any cannot be destroyed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub holds: u64,
+    /// Number of clones: a snapshot with any cannot be destroyed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub clones: u64,
+}
+
+/// Most snapshots have nothing to tell there, and listings are long.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A bookmark: the identity of a snapshot that may be gone, usable as a base
@@ -239,8 +254,8 @@ pub trait Zfs: Send + Sync {
     /// (`lzc_rollback_to`).
     ///
     /// # Errors
-    /// `NotFound`, `Exists` if it is not the newest one, `Busy`; nothing has
-    /// changed then.
+    /// `NotFound`, `Exists` if it is not the newest one or a bookmark of a
+    /// newer one is there, `Busy`; nothing has changed then.
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError>;
 
     /// Estimated size of the stream in bytes (`lzc_send_space`).

@@ -6,7 +6,7 @@ use super::Handle;
 use super::dataset::reported_number;
 use super::object::{Object, SnapshotDetail};
 use crate::error::{Error, Operation};
-use crate::nvlist::NvError;
+use crate::nvlist::{NvError, NvListRef};
 use crate::property::{Property, read_properties};
 
 /// A snapshot's name and identity.
@@ -31,6 +31,8 @@ pub struct Snapshot {
     pub creation_seconds: u64,
     /// Number of holds.
     pub holds: u64,
+    /// Number of clones, as far as this process may see them.
+    pub clones: u64,
     /// Bytes that only it refers to.
     pub used_bytes: u64,
     /// Bytes it refers to.
@@ -118,6 +120,7 @@ fn read(object: &Object<'_>) -> Result<Snapshot, NvError> {
         },
         creation_seconds: number("creation")?,
         holds: number("userrefs")?,
+        clones: list.map_or(Ok(0), clones)?,
         used_bytes: number("used")?,
         referenced_bytes: number("referenced")?,
         written_bytes: number("written")?,
@@ -125,4 +128,12 @@ fn read(object: &Object<'_>) -> Result<Snapshot, NvError> {
         defer_destroy: number("defer_destroy")? != 0,
         properties: list.map_or(Ok(Vec::new()), |list| read_properties(list, &full))?,
     })
+}
+
+/// The kernel lists them by name (`get_clones_stat`).
+fn clones(list: NvListRef<'_>) -> Result<u64, NvError> {
+    let names = list
+        .get("clones")?
+        .and_then(|entry| Some(entry.get("value")?.as_list()?.len() as u64));
+    Ok(names.unwrap_or(0))
 }

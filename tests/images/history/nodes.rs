@@ -187,6 +187,7 @@ impl Nodes {
                 service: &self.service,
                 node: &name,
                 action: Action::Update,
+                loss: engine::plan::Loss::default(),
                 states: &states,
                 clock: &|| UtcSeconds(1000),
                 connector: &connector,

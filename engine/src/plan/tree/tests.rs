@@ -2,6 +2,7 @@ use super::*;
 use crate::name::CreateTxg;
 use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
 
+mod loss;
 mod resume;
 
 fn name(text: &str) -> DatasetName {
@@ -31,6 +32,9 @@ fn dataset(at: &str, snapshots: &[(&str, u64)]) -> Dataset {
                 guid: Guid(*guid),
                 createtxg: CreateTxg(10 * (n as u64 + 1)),
                 creation_seconds: n as u64,
+                written_bytes: 0,
+                holds: 0,
+                clones: 0,
             })
             .collect(),
         bookmarks: Vec::new(),
@@ -42,14 +46,29 @@ fn plan(source: &[Dataset], target: &[Dataset], wanted: &str) -> TreePlan {
 }
 
 fn plan_mode(source: &[Dataset], target: &[Dataset], wanted: &str, mode: SendMode) -> TreePlan {
+    let short = short(wanted);
     plan_tree(&TreeRequest {
-        source,
-        target,
-        target_root: &name("backup/b"),
-        short: &short(wanted),
         mode,
+        ..request(source, target, &short)
     })
     .unwrap()
+}
+
+fn request<'a>(
+    source: &'a [Dataset],
+    target: &'a [Dataset],
+    short: &'a ShortName,
+) -> TreeRequest<'a> {
+    static TARGET_ROOT: std::sync::LazyLock<DatasetName> =
+        std::sync::LazyLock::new(|| name("backup/b"));
+    TreeRequest {
+        source,
+        target,
+        target_root: &TARGET_ROOT,
+        short,
+        mode: SendMode::Plain,
+        loss: Loss::default(),
+    }
 }
 
 fn only_step(plan: &TreePlan) -> &Step {
@@ -77,7 +96,7 @@ fn the_base_is_the_newest_common_guid_whatever_its_name_is() {
         "tank/a",
         &[("one", 1), ("two", 2), ("three", 3), ("new", 4)],
     );
-    let target = dataset("backup/b", &[("uno", 1), ("due", 2), ("three", 99)]);
+    let target = dataset("backup/b", &[("three", 99), ("uno", 1), ("due", 2)]);
     let plan = plan(&[source], &[target], "new");
     let base = Base::Snapshot(SnapshotName::parse("tank/a@two").unwrap());
     assert_eq!(
@@ -182,7 +201,7 @@ fn a_dataset_that_was_rolled_back_counts_as_unchanged() {
 fn a_taken_name_is_a_conflict() {
     let plan = plan(
         &[dataset("tank/a", &[("x", 1), ("y", 2)])],
-        &[dataset("backup/b", &[("x", 1), ("y", 9)])],
+        &[dataset("backup/b", &[("y", 9), ("x", 1)])],
         "y",
     );
     assert!(matches!(

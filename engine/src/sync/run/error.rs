@@ -151,7 +151,13 @@ impl TargetError {
         match self {
             Self::Replicate(ReplicateError::Conflicts { conflicts }) => {
                 let diverged = conflicts.iter().any(|conflict| {
-                    matches!(conflict, Conflict::Modified { .. } | Conflict::Ahead { .. })
+                    matches!(
+                        conflict,
+                        Conflict::Modified { .. }
+                            | Conflict::Diverged { .. }
+                            | Conflict::Kept { .. }
+                            | Conflict::Ahead { .. }
+                    )
                 });
                 if diverged {
                     TroubleKind::Diverged

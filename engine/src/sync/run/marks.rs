@@ -42,8 +42,10 @@ impl Marks {
             .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
-    /// Before `tosend` travels: marks it, and destroys marks of states that the
-    /// target does not have. `here` finds a dataset of the target's tree by the
+    /// Before `tosend` travels: marks it, marks what it starts from, and destroys
+    /// marks of states that the target does not have. The base needs one too: if
+    /// the transfer fails and another target commits, it is rotated away, and
+    /// may be all that this target shares. `here` finds a dataset of the target's tree by the
     /// source dataset.
     pub(super) async fn begin<'t>(
         &self,
@@ -62,13 +64,13 @@ impl Marks {
                     || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
-            if let Some(sending) = sending
-                && self
-                    .marks_of(dataset, |guid| guid == sending.guid)
-                    .is_empty()
-                && let Ok(short) = self.name(sending.guid)
-            {
-                new.push(self.request(dataset, sending, &short));
+            let Some(sending) = sending else { continue };
+            let base = dataset.snapshots.iter().rev().find(|snapshot| {
+                snapshot.createtxg < sending.createtxg
+                    && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
+            });
+            for snapshot in std::iter::once(sending).chain(base) {
+                new.extend(self.missing(dataset, snapshot));
             }
         }
         if !new.is_empty() {

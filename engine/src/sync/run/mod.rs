@@ -55,6 +55,7 @@ use super::moment::UtcSeconds;
 use super::state::StateStore;
 use crate::event::Observer;
 use crate::peer::Peer;
+use crate::plan::Loss;
 use crate::stream::compress::Compression;
 
 /// Which `sync` command.
@@ -88,6 +89,8 @@ pub struct Sync<'a> {
     pub node: &'a NodeName,
     /// Which command.
     pub action: Action,
+    /// What the command line allows to be lost on targets.
+    pub loss: Loss,
     /// Where states are kept on this node.
     pub states: &'a StateStore,
     /// What time it is.

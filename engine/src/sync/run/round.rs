@@ -12,11 +12,11 @@ use super::stale::Stale;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
-use crate::sync::config::{Resource, Sends, Target, TargetKind};
+use crate::sync::config::{OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -35,6 +35,7 @@ pub(super) struct Round<'a> {
     pub resource: &'a Resource,
     pub sends: &'a Sends,
     pub action: Action,
+    pub loss: Loss,
     pub observer: &'a dyn Observer,
     pub compression: Compression,
     pub clock: &'a dyn Fn() -> UtcSeconds,
@@ -162,6 +163,17 @@ impl<'a> Round<'a> {
         Err(ReplicateError::Conflicts { conflicts }.into())
     }
 
+    /// What the configuration or the command line allows to be lost.
+    fn loss(&self) -> Loss {
+        match self.resource.on_modified {
+            OnModified::Never => self.loss,
+            OnModified::RollBack => Loss {
+                on_modified: plan::OnModified::RollBack,
+                ..self.loss
+            },
+        }
+    }
+
     fn request<'r>(
         &'r self,
         source: &'r [Dataset],
@@ -174,6 +186,7 @@ impl<'a> Round<'a> {
             target_root: &target.dst,
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
+            loss: self.loss(),
         }
     }
 

@@ -133,6 +133,7 @@ impl<'a> Work<'a> {
                 resource,
                 sends,
                 action: sync.action,
+                loss: sync.loss,
                 observer: sync.observer,
                 compression: sync.compression,
                 clock: sync.clock,

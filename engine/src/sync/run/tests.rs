@@ -3,6 +3,7 @@
 
 mod heirs;
 mod leftovers;
+mod loss;
 mod sweeps;
 mod world;
 

@@ -12,6 +12,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
     ancestors_in_a_missing_pool_are_not_found,
     snapshots_are_listed_oldest_first_with_what_tells_them_apart,
     written_counts_what_came_after_the_newest_snapshot,
+    a_snapshot_tells_what_was_written_before_it_and_what_keeps_it,
 ];
 
 fn what_does_not_exist_is_listed_as_nothing(ground: &Ground<'_>) -> Outcome {
@@ -135,5 +136,36 @@ fn written_counts_what_came_after_the_newest_snapshot(ground: &Ground<'_>) -> Ou
     ground.write(&volume, 2)?;
     let after = ground.look(&volume)?.written_bytes;
     ensure!(after >= content, "{after} bytes written by {content}");
+    Ok(())
+}
+
+fn a_snapshot_tells_what_was_written_before_it_and_what_keeps_it(ground: &Ground<'_>) -> Outcome {
+    let volume = ground.volume("v", 1)?;
+    let content = super::CONTENT_BYTES as u64;
+    ground.snapshot(&volume, "first")?;
+    ground.snapshot(&volume, "nothing")?;
+    ground.write(&volume, 2)?;
+    ground.snapshot(&volume, "second")?;
+    let told = |short: usize| {
+        let snapshots = ground.look(&volume)?.snapshots;
+        let found = &snapshots[short];
+        Ok::<_, super::Failed>((found.written_bytes, found.holds, found.clones))
+    };
+    for n in [0, 2] {
+        let (written, holds, clones) = told(n)?;
+        ensure!(written >= content, "{written} bytes written by {content}");
+        same!((holds, clones), (0, 0), "holds and clones");
+    }
+    same!(told(1)?, (0, 0, 0), "of a snapshot without a change");
+    let held = ground.zfs.hold(&[at(&volume, "nothing")?])?;
+    same!(told(1)?.1, 1, "holds");
+    drop(held);
+    super::eventually("the hold ends", || Ok(told(1)?.1 == 0))?;
+    let clone = ground.here("clone")?;
+    ground
+        .fixture
+        .clone_snapshot(&at(&volume, "second")?, &clone)?;
+    same!(told(2)?.2, 1, "clones");
+    same!(told(0)?.2, 0, "clones of another");
     Ok(())
 }

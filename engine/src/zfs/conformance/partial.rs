@@ -11,6 +11,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
     a_stream_that_was_cut_twice_still_arrives,
     what_is_left_keeps_other_streams_out_and_its_base_in,
     the_rest_of_another_stream_is_refused_and_what_is_left_stays,
+    what_is_left_stays_when_its_dataset_is_rolled_back,
     a_flipped_bit_keeps_what_came_before_it,
 ];
 
@@ -166,5 +167,17 @@ fn a_flipped_bit_keeps_what_came_before_it(ground: &Ground<'_>) -> Outcome {
     refused(received, ZfsErrorKind::ChecksumMismatch)?;
     let left = left(ground, &pair.target)?;
     ground.transfer(&rest(&send, &left), &receive)?;
+    ground.ensure_content(&pair.wanted, 2)
+}
+
+fn what_is_left_stays_when_its_dataset_is_rolled_back(ground: &Ground<'_>) -> Outcome {
+    let pair = ground.pair()?;
+    let send = since(&pair.first, &pair.second);
+    let receive = keep(next(&pair.wanted));
+    let before = cut(ground, &send, &receive)?;
+    ground.write(&pair.target, 7)?;
+    ground.zfs.rollback(&pair.there)?;
+    same!(left(ground, &pair.target)?, before, "what is left");
+    ground.transfer(&rest(&send, &before), &receive)?;
     ground.ensure_content(&pair.wanted, 2)
 }

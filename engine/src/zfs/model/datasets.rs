@@ -61,11 +61,15 @@ impl Machine {
             snapshots: node
                 .snapshots
                 .iter()
-                .map(|snapshot| Snapshot {
+                .enumerate()
+                .map(|(n, snapshot)| Snapshot {
                     short: snapshot.short.clone(),
                     guid: snapshot.guid,
                     createtxg: snapshot.createtxg,
                     creation_seconds: snapshot.creation_seconds,
+                    written_bytes: snapshot.content.written_bytes(self.txg_before(node, n)),
+                    holds: snapshot.hold_tags.len() as u64,
+                    clones: self.clones(snapshot.id),
                 })
                 .collect(),
             bookmarks: node
@@ -83,8 +87,13 @@ impl Machine {
     /// From when on a change counts as written: the newest snapshot, for a
     /// clone without one its origin, or the beginning.
     fn newest_txg(&self, node: &DatasetNode) -> CreateTxg {
+        self.txg_before(node, node.snapshots.len())
+    }
+
+    /// The same for the snapshot with number `n`: the one before it.
+    fn txg_before(&self, node: &DatasetNode, n: usize) -> CreateTxg {
         let origin = || Some(self.snapshot_of(node.origin?)?.2.createtxg);
-        match node.snapshots.last() {
+        match n.checked_sub(1).and_then(|n| node.snapshots.get(n)) {
             Some(snapshot) => snapshot.createtxg,
             None => origin().unwrap_or(CreateTxg(0)),
         }

@@ -283,9 +283,18 @@ impl Machine {
 
     /// A clone depends on it, be it the hidden one of a receive.
     pub(super) fn has_clone(&self, snapshot: ObjectId) -> bool {
-        self.datasets.values().any(|d| d.origin == Some(snapshot))
-            || self.receiving().any(|r| r.branch == Some(snapshot))
-            || self.partials().any(|(_, p)| p.branch == Some(snapshot))
+        self.clones(snapshot) > 0
+    }
+
+    /// Datasets that began with it, and receives, which are such meanwhile.
+    pub(super) fn clones(&self, snapshot: ObjectId) -> u64 {
+        let clones = self
+            .datasets
+            .values()
+            .filter(|d| d.origin == Some(snapshot));
+        let running = self.receiving().filter(|r| r.branch == Some(snapshot));
+        let cut = self.partials().filter(|(_, p)| p.branch == Some(snapshot));
+        (clones.count() + running.count() + cut.count()) as u64
     }
 
     /// A receive ends without its snapshot.

@@ -123,6 +123,13 @@ impl Machine {
         if node.snapshots.last().map(|newest| newest.id) != Some(target.id) {
             return Err(ZfsErrorKind::Exists);
         }
+        if node
+            .bookmarks
+            .iter()
+            .any(|mark| mark.createtxg > target.createtxg)
+        {
+            return Err(ZfsErrorKind::Exists);
+        }
         node.head = target.content;
         self.next_txg(to.dataset.pool())?;
         Ok(())

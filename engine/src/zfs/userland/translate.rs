@@ -205,6 +205,9 @@ pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Optio
                     guid: Guid(point.guid),
                     createtxg: CreateTxg(point.createtxg),
                     creation_seconds: point.creation_seconds,
+                    written_bytes: point.written_bytes,
+                    holds: point.holds,
+                    clones: point.clones,
                 })
             })
             .collect(),

@@ -40,6 +40,7 @@ fn leftovers(source: &Dataset, target: &Dataset, wanted: &str) -> Vec<DatasetPla
         target_root: &name("backup/b"),
         short: &short(wanted),
         mode: SendMode::Plain,
+        loss: Loss::default(),
     };
     plan_leftovers(&request, None).unwrap()
 }

@@ -13,6 +13,7 @@ use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
 use crate::name::Guid;
 use crate::peer::Peer;
+use crate::plan::Loss;
 use crate::protocol::hello::About;
 use crate::stream::compress::Compression;
 use crate::sync::config::{NodeName, Service, ServiceName, Target};
@@ -31,6 +32,7 @@ pub(super) struct World {
     pub(super) states: TempDir,
     pub(super) faults: Faults,
     pub(super) service: Service,
+    pub(super) loss: Loss,
     pub(super) away: Mutex<Vec<String>>,
     pub(super) seen: Recorder,
 }
@@ -70,6 +72,11 @@ pub(super) fn config(nodes: &[&str]) -> String {
 
 impl World {
     pub(super) fn new(nodes: &[&str]) -> Self {
+        Self::with(nodes, "")
+    }
+
+    /// `more` goes into the resource's section.
+    pub(super) fn with(nodes: &[&str], more: &str) -> Self {
         let faults = Faults::default();
         let models = nodes
             .iter()
@@ -81,13 +88,14 @@ impl World {
             })
             .collect();
         let name = ServiceName::parse("svc").unwrap();
-        let text = config(nodes);
+        let text = config(nodes) + more;
         let service = Service::parse(&name, Path::new("svc.conf"), text.as_bytes()).unwrap();
         let world = Self {
             models,
             states: tempfile::tempdir().unwrap(),
             faults,
             service,
+            loss: Loss::default(),
             away: Mutex::default(),
             seen: Recorder::default(),
         };
@@ -129,6 +137,7 @@ impl World {
                 service: &self.service,
                 node: &node,
                 action,
+                loss: self.loss,
                 states: &states,
                 clock: &|| UtcSeconds(1000),
                 connector: &connector,

@@ -62,11 +62,22 @@ pub struct Dataset {
 }
 
 #[repr(C)]
+pub struct Point {
+    pub name: *const c_char,
+    pub guid: u64,
+    pub createtxg: u64,
+    pub creation: u64,
+    pub written_bytes: u64,
+    pub holds: u64,
+    pub clones: u64,
+}
+
+#[repr(C)]
 pub struct Walk {
     pub context: *mut c_void,
     pub dataset: extern "C" fn(*mut c_void, *const Dataset),
     pub property: extern "C" fn(*mut c_void, *const Property),
-    pub point: extern "C" fn(*mut c_void, c_int, *const c_char, u64, u64, u64),
+    pub point: extern "C" fn(*mut c_void, c_int, *const Point),
 }
 
 #[repr(C)]

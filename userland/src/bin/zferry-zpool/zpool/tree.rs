@@ -1,6 +1,6 @@
 //! Collects what a walk through a tree finds.
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{c_int, c_void};
 use std::ptr;
 
 use rustix::io::Errno;
@@ -97,18 +97,13 @@ extern "C" fn property(context: *mut c_void, property: *const sys::Property) {
     }
 }
 
-extern "C" fn point(
-    context: *mut c_void,
-    bookmark: c_int,
-    name: *const c_char,
-    guid: u64,
-    createtxg: u64,
-    creation_seconds: u64,
-) {
+extern "C" fn point(context: *mut c_void, bookmark: c_int, point: *const sys::Point) {
     // SAFETY: a context of `tree`, during its call.
     let found = unsafe { list(context) };
+    // SAFETY: valid during the callback.
+    let point = unsafe { &*point };
     // SAFETY: a string that is valid during the callback.
-    let name = unsafe { from_c(name) };
+    let name = unsafe { from_c(point.name) };
     if let Some(dataset) = found.last_mut() {
         let points = if bookmark == 0 {
             &mut dataset.snapshots
@@ -117,9 +112,12 @@ extern "C" fn point(
         };
         points.push(Point {
             short: name.unwrap_or_default(),
-            guid,
-            createtxg,
-            creation_seconds,
+            guid: point.guid,
+            createtxg: point.createtxg,
+            creation_seconds: point.creation,
+            written_bytes: point.written_bytes,
+            holds: point.holds,
+            clones: point.clones,
         });
     }
 }
