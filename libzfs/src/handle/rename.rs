@@ -85,7 +85,13 @@ impl Handle {
         let rename = self.api.zfs.zfs_rename;
         // SAFETY: the dataset is open, the name ends with a zero byte.
         #[cfg(not(target_os = "illumos"))]
-        let rc = unsafe { rename(object.as_ptr(), target.as_ptr(), libzfs_sys::rename_gently()) };
+        let rc = unsafe {
+            rename(
+                object.as_ptr(),
+                target.as_ptr(),
+                libzfs_sys::rename_gently(),
+            )
+        };
         // SAFETY: as above; not recursive, without forced unmounting.
         #[cfg(target_os = "illumos")]
         let rc = unsafe {
