@@ -99,6 +99,9 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
                 .collect()
         }
         Request::PutState { dataset, .. } => vec![dataset],
+        // What is mounted is only known when ZFS has been asked: `requests`
+        // asks `permits` about the answer.
+        Request::MountedAt { .. } => Vec::new(),
         Request::Release | Request::Cancel | Request::GetState { .. } => Vec::new(),
     }
 }

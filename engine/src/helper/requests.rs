@@ -2,8 +2,12 @@
 //!
 //! Each blocks for a transaction group at most and runs on a thread that may.
 
+use std::path::Path;
+
 use crate::name::{DatasetName, Guid, SnapshotName};
-use crate::protocol::message::{Failure, LISTING_PART_ENTRIES, NAMES_MAX, Reply, Request};
+use crate::protocol::message::{
+    Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request,
+};
 use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::authorization::Authorization;
@@ -92,6 +96,17 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::Release => {
             context.holds.clear();
             Ok(Reply::Done)
+        }
+        Request::MountedAt { path } => {
+            if path.len() > PATH_BYTES_MAX || !path.starts_with('/') {
+                return Err(Failure::BadRequest("an absolute path was due".to_owned()));
+            }
+            match zfs.dataset_mounted_at(Path::new(&path))? {
+                Some(outside) if !context.authorization.permits(&outside) => {
+                    Err(context.authorization.refusal(&outside))
+                }
+                dataset => Ok(Reply::Mounted { dataset }),
+            }
         }
         Request::SendSize { request } => Ok(Reply::Size {
             bytes: zfs.send_size(&request)?,

@@ -1,5 +1,6 @@
 //! Questions to a helper.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
@@ -209,6 +210,21 @@ impl Peer {
         match self.ask(&Request::SendSize { request }).await? {
             Reply::Size { bytes } => Ok(bytes),
             _ => Err(self.confused("a size was due")),
+        }
+    }
+
+    /// The dataset that is mounted at `path` on the helper's machine.
+    ///
+    /// # Errors
+    /// [`PeerError`]; also if the dataset is not allowed.
+    pub async fn dataset_mounted_at(
+        &mut self,
+        path: &Path,
+    ) -> Result<Option<DatasetName>, PeerError> {
+        let path = path.to_string_lossy().into_owned();
+        match self.ask(&Request::MountedAt { path }).await? {
+            Reply::Mounted { dataset } => Ok(dataset),
+            _ => Err(self.confused("what is mounted there was due")),
         }
     }
 

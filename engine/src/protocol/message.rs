@@ -16,6 +16,8 @@ use crate::zfs::{
 /// Most snapshots and bookmarks in one part of a listing: keeps a message well
 /// below the bound of a frame (about 150 bytes each).
 pub const LISTING_PART_ENTRIES: usize = 20_000;
+/// Longest path in a request in bytes, the limit of the systems themselves.
+pub const PATH_BYTES_MAX: usize = 4096;
 /// Most names in one request; a recursive snapshot of a very large tree fits.
 pub const NAMES_MAX: usize = 50_000;
 
@@ -81,6 +83,11 @@ pub enum Request {
     },
     /// Release everything this session holds. Answer: [`Reply::Done`].
     Release,
+    /// Say which dataset is mounted at a path. Answer: [`Reply::Mounted`].
+    MountedAt {
+        /// An absolute path of the helper's machine.
+        path: String,
+    },
     /// Estimate a stream. Answer: [`Reply::Size`].
     SendSize {
         /// The stream.
@@ -155,6 +162,11 @@ pub enum Reply {
     Size {
         /// In bytes.
         bytes: u64,
+    },
+    /// What is mounted at a path.
+    Mounted {
+        /// The dataset, if it is one.
+        dataset: Option<DatasetName>,
     },
     /// It was done.
     Done,

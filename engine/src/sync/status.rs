@@ -326,10 +326,7 @@ impl Evaluation<'_> {
     /// Configuration says what a node may be; if that is both, whoever sent
     /// last is the sender.
     fn role(&self, state: Option<&ResourceState>) -> StatusRole {
-        let may_send = self
-            .resource
-            .sends()
-            .is_some_and(|sends| !sends.targets.is_empty());
+        let may_send = !self.resource.targets().is_empty();
         let newest = state.and_then(ResourceState::newest);
         match (may_send, self.reception.is_some()) {
             (false, false) => StatusRole::None,
@@ -346,11 +343,7 @@ impl Evaluation<'_> {
     /// A target that another node sent to before a failover counts by what it
     /// has, not by who sent it.
     fn sent_copies(&self, state: Option<&ResourceState>) -> Vec<CopyStatus> {
-        let targets = self
-            .resource
-            .sends()
-            .into_iter()
-            .flat_map(|sends| &sends.targets);
+        let targets = self.resource.targets().iter();
         targets
             .map(|target| {
                 let place = CopyPlace {

@@ -4,6 +4,7 @@
 //! can say which machine lacks what.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use super::{
     Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError,
@@ -56,6 +57,9 @@ impl Zfs for Absent {
         self.say()
     }
     fn rollback(&self, _: &SnapshotName) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn dataset_mounted_at(&self, _: &Path) -> Result<Option<DatasetName>, ZfsError> {
         self.say()
     }
     fn send_size(&self, _: &SendRequest) -> Result<u64, ZfsError> {

@@ -6,6 +6,7 @@
 //! one transaction.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -231,6 +232,10 @@ impl Zfs for Kernel {
             .hold_until_dropped(&tag, &texts(names))
             .map_err(|error| translated(&error))?;
         Ok(Box::new(KernelHold(guard)))
+    }
+
+    fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
+        super::mounted::at(path)
     }
 
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {

@@ -10,6 +10,7 @@
 //! something fails and the caller decides.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +24,7 @@ mod error;
 pub mod kernel;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
+mod mounted;
 mod pools;
 mod transfer;
 pub mod userland;
@@ -283,6 +285,19 @@ pub trait Zfs: Send + Sync {
     /// `NotFound`, `Exists` if it is not the newest one or a bookmark of a
     /// newer one is there, `Busy`; nothing has changed then.
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError>;
+
+    /// The dataset that is mounted at `path`, an absolute path of this machine,
+    /// or `None` if no dataset is mounted at exactly this place.
+    ///
+    /// # Errors
+    /// `NotSupported` where it cannot be known: pools in files are mounted
+    /// nowhere.
+    fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
+        Err(ZfsError {
+            detail: "pools in files are mounted nowhere; name the dataset".to_owned(),
+            ..mounted::failed(path, ZfsErrorKind::NotSupported)
+        })
+    }
 
     /// Estimated size of the stream in bytes (`lzc_send_space`).
     ///

@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::kernel::Kernel;
 use super::userland::{Image, ImagePool, Worker};
 use super::{
     Base, Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs,
-    ZfsError, ZfsErrorKind,
+    ZfsError, ZfsErrorKind, mounted,
 };
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
@@ -231,6 +232,20 @@ impl Zfs for Pools {
         match self.of_all("hold", datasets(names))? {
             None => Ok(Box::new(Nothing)),
             Some(zfs) => zfs.hold(names),
+        }
+    }
+
+    /// Images are mounted nowhere; what is mounted belongs to the kernel.
+    fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
+        if let Some(kernel) = self.kernel.get() {
+            return kernel.dataset_mounted_at(path);
+        }
+        match (self.open_kernel)() {
+            Ok(opened) => self.kernel.get_or_init(|| opened).dataset_mounted_at(path),
+            Err(missing) => Err(ZfsError {
+                detail: format!("{missing}, and images are mounted nowhere"),
+                ..mounted::failed(path, ZfsErrorKind::NotSupported)
+            }),
         }
     }
 

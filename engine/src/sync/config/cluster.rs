@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::ini::Document;
 use super::lookup::{Found, Lookup};
 use super::mistake::{Mistake, MistakeKind, Notice};
+use super::mount::Mounts;
 use super::names::{NodeName, ServiceName};
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, choice, duration};
@@ -54,6 +55,8 @@ pub(super) struct Settings {
     /// is scoped.
     pub node_envs: BTreeMap<NodeName, String>,
     pub lock_timeout: Duration,
+    /// What is mounted where, as far as somebody asked.
+    pub mounts: Mounts,
 }
 
 /// Reads them from `document`; what is wrong is noted and gets its default.
@@ -94,6 +97,7 @@ pub(super) fn read(
         env: env.filter(|env| !env.is_empty()),
         node_envs: BTreeMap::new(),
         lock_timeout: lock_timeout.unwrap_or(LOCK_TIMEOUT_DEFAULT),
+        mounts: Mounts::new(),
     }
 }
 

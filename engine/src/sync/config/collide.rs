@@ -77,27 +77,23 @@ fn uses_by_node(views: &BTreeMap<NodeName, Vec<Resource>>) -> BTreeMap<&NodeName
     let mut by_node: BTreeMap<&NodeName, Uses<'_>> = BTreeMap::new();
     for (sender, resources) in views {
         for resource in resources.iter().filter(|resource| !resource.disabled) {
-            let Some(sends) = resource.sends() else {
-                continue;
-            };
-            let source = Use {
-                dataset: &sends.src,
+            let of = |dataset, part| Use {
+                dataset,
                 rid: &resource.rid,
-                part: Part::Source,
+                part,
                 recursive: resource.recursive,
                 names: &resource.names,
             };
-            for target in &sends.targets {
-                let copy = Use {
-                    dataset: &target.dst,
-                    part: Part::Copy,
-                    ..source.clone()
-                };
-                let uses = by_node.entry(&target.node).or_default();
-                uses.entry(copy).or_insert(sender);
+            let mut add = |node, one| {
+                let uses = by_node.entry(node).or_default();
+                uses.entry(one).or_insert(sender);
+            };
+            for target in resource.targets() {
+                add(&target.node, of(&target.dst, Part::Copy));
             }
-            let uses = by_node.entry(sender).or_default();
-            uses.entry(source).or_insert(sender);
+            if let Some(sends) = resource.sends() {
+                add(sender, of(&sends.src, Part::Source));
+            }
         }
     }
     by_node

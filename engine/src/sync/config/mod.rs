@@ -15,6 +15,7 @@ mod ini;
 mod keyword;
 mod lookup;
 mod mistake;
+mod mount;
 mod names;
 mod resolve;
 mod resource;
@@ -27,10 +28,11 @@ mod views;
 pub use cluster::ENV_PRODUCTION;
 pub use command::{RequiredState, Requirement, SyncAction, Trigger, Triggers, When};
 pub use mistake::{ConfigError, Mistake, MistakeKind, Notice, Place};
+pub use mount::MountPoint;
 pub use names::{BadName, NodeName, Rid, ServiceName};
 pub use resource::{
     Connection, KeepOld, Naming, OnModified, ReceivesFrom, Reception, Resource, Role,
-    SYNC_MAX_DELAY_DEFAULT, Sends, SnapshotNames, Target, TargetKind, WhyReceiver,
+    SYNC_MAX_DELAY_DEFAULT, Sends, SendsByMount, SnapshotNames, Target, TargetKind, WhyReceiver,
 };
 pub use service::{ResolveError, Service, Topology};
 pub use value::duration_text;

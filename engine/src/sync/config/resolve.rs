@@ -5,7 +5,7 @@
 //! that has one is left out.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::cluster::Settings;
 use super::command::{
@@ -14,10 +14,11 @@ use super::command::{
 };
 use super::lookup::Lookup;
 use super::mistake::{Mistake, MistakeKind, Place};
+use super::mount::{self, Source, source};
 use super::names::{NodeName, Rid};
 use super::resource::{
     Connection, KeepOld, Naming, OnModified, Resource, Role, SYNC_MAX_DELAY_DEFAULT, Sends,
-    SnapshotNames, Target, TargetKind, WhyReceiver,
+    SendsByMount, SnapshotNames, Target, TargetKind, WhyReceiver,
 };
 use super::service::Topology;
 use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
@@ -287,7 +288,7 @@ impl Reader<'_, '_> {
     /// The role of the node; `None` if there was a mistake.
     fn role(&mut self, settings: &Settings, peers: &Peers<'_>) -> Option<Role> {
         let mistakes_before = self.mistakes.len();
-        let src = self.unless_empty("src", dataset);
+        let src = self.unless_empty("src", source);
         // A wrong dst or target is a mistake on every node, also on one that
         // does not send now.
         let dst = self.unless_empty("dst", dataset);
@@ -309,8 +310,28 @@ impl Reader<'_, '_> {
             );
             return None;
         };
-        let dst = dst.unwrap_or_else(|| src.clone());
-        if kinds.contains(&TargetKind::Local) && dst.pool() == src.pool() {
+        let (dataset, mount_point) = mount::resolved(&src, self.node, &settings.mounts);
+        let dst = match (dst, &src) {
+            (Some(dst), _) => dst,
+            (None, Source::Dataset(dataset)) => dataset.clone(),
+            (None, Source::MountPoint(path)) => {
+                self.wrong(
+                    "dst",
+                    MistakeKind::Missing,
+                    Wrong::new(
+                        format!(
+                            "src is the mount point {}, and a receiver cannot know what is mounted on {}",
+                            path.display(),
+                            self.node
+                        ),
+                        "write where the targets keep it: `dst = pool/dataset`",
+                    ),
+                );
+                return None;
+            }
+        };
+        let in_one_pool = dataset.filter(|dataset| dataset.pool() == dst.pool());
+        if let Some(src) = in_one_pool.filter(|_| kinds.contains(&TargetKind::Local)) {
             self.wrong(
                 "dst",
                 MistakeKind::Collision,
@@ -332,7 +353,19 @@ impl Reader<'_, '_> {
                     primary: primary.clone(),
                 }))
             }
-            _ => Some(Role::Sender(Sends { src, dst, targets })),
+            _ => Some(match (dataset, mount_point.map(Path::to_owned)) {
+                (None, Some(mount_point)) => Role::SenderByMount(SendsByMount {
+                    mount_point,
+                    dst,
+                    targets,
+                }),
+                (dataset, mount_point) => Role::Sender(Sends {
+                    src: dataset.cloned()?,
+                    mount_point,
+                    dst,
+                    targets,
+                }),
+            }),
         }
     }
 
@@ -396,11 +429,8 @@ impl Reader<'_, '_> {
 fn dataset(text: &str) -> Result<DatasetName, Wrong> {
     if text.starts_with('/') {
         return Err(Wrong::new(
-            format!(
-                "`{}` is a mount point, which is not resolved yet",
-                shown(text)
-            ),
-            "write the dataset that is mounted there (`zfs list -o name PATH` says which)",
+            format!("`{}` is a path, and a copy is a dataset", shown(text)),
+            "write a dataset such as `tank/data`",
         ));
     }
     DatasetName::parse(text)

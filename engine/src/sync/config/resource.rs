@@ -177,7 +177,17 @@ impl Resource {
     pub fn sends(&self) -> Option<&Sends> {
         match &self.role {
             Role::Sender(sends) => Some(sends),
-            Role::ReceiverOnly(_) => None,
+            Role::SenderByMount(_) | Role::ReceiverOnly(_) => None,
+        }
+    }
+
+    /// Where this node sends it, also if it is not known yet what it sends.
+    #[must_use]
+    pub fn targets(&self) -> &[Target] {
+        match &self.role {
+            Role::Sender(sends) => &sends.targets,
+            Role::SenderByMount(sends) => &sends.targets,
+            Role::ReceiverOnly(_) => &[],
         }
     }
 }
@@ -188,6 +198,9 @@ pub enum Role {
     /// It may send: which node of several does so now is not a matter of the
     /// configuration.
     Sender(Sends),
+    /// It may send as well, and its `src` is a mount point: what is mounted
+    /// there is asked when it sends, see [`super::Service::with_mounts`].
+    SenderByMount(SendsByMount),
     /// It never sends; what it receives is in [`super::Service::receives_for`].
     ReceiverOnly(WhyReceiver),
 }
@@ -211,10 +224,23 @@ pub enum WhyReceiver {
 pub struct Sends {
     /// The dataset to send, on this node.
     pub src: DatasetName,
+    /// The mount point that `src` names, if it is one; `src` is mounted there.
+    pub mount_point: Option<PathBuf>,
     /// Where each target keeps it (the same on all of them).
     pub dst: DatasetName,
     /// The targets in the order of `target`, `nodes` and `drpnodes`, without
     /// this node. May be empty: a service on one node only.
+    pub targets: Vec<Target>,
+}
+
+/// What a sender sends whose dataset is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SendsByMount {
+    /// `src`: an absolute path on this node.
+    pub mount_point: PathBuf,
+    /// As in [`Sends`].
+    pub dst: DatasetName,
+    /// As in [`Sends`].
     pub targets: Vec<Target>,
 }
 
@@ -308,8 +334,9 @@ pub struct ReceivesFrom {
     pub node: NodeName,
     /// The group in which the sender addresses this node.
     pub kind: TargetKind,
-    /// The dataset on the sender.
-    pub src: DatasetName,
+    /// The dataset on the sender; `None` if only the sender knows it, since
+    /// its `src` is a mount point.
+    pub src: Option<DatasetName>,
     /// The dataset here.
     pub dst: DatasetName,
     /// Whether the datasets below it come too.

@@ -14,6 +14,7 @@ use super::cluster::{self, Settings};
 use super::ini::{CONFIG_BYTES_MAX, Document};
 use super::lookup::Lookup;
 use super::mistake::{ConfigError, Notice};
+use super::mount::Mounts;
 use super::names::{NodeName, Rid, ServiceName};
 use super::resource::{ReceivesFrom, Reception, Resource};
 use super::views;
@@ -59,6 +60,8 @@ impl ResolveError {
 pub struct Service {
     name: ServiceName,
     file: PathBuf,
+    /// What the file says, to be evaluated again when more is known.
+    text: Vec<u8>,
     notices: Vec<Notice>,
     settings: Settings,
     /// What each listed node sees; all have the same resources in the order
@@ -95,6 +98,25 @@ impl Service {
     /// # Errors
     /// [`ConfigError::Mistakes`], [`ConfigError::TooLarge`].
     pub fn parse(name: &ServiceName, file: &Path, text: &[u8]) -> Result<Self, ConfigError> {
+        Self::parse_with(name, file, text, Mounts::new())
+    }
+
+    /// The same file, with what is mounted on its nodes.
+    pub(super) fn again(&self, mounts: Mounts) -> Result<Self, ConfigError> {
+        Self::parse_with(&self.name, &self.file, &self.text, mounts)
+    }
+
+    /// What is mounted on its nodes, as far as it was told.
+    pub(super) fn mounts(&self) -> &Mounts {
+        &self.settings.mounts
+    }
+
+    fn parse_with(
+        name: &ServiceName,
+        file: &Path,
+        text: &[u8],
+        mounts: Mounts,
+    ) -> Result<Self, ConfigError> {
         if text.len() as u64 > CONFIG_BYTES_MAX {
             return Err(ConfigError::TooLarge {
                 file: file.to_owned(),
@@ -112,6 +134,7 @@ impl Service {
             cluster: &cluster,
             node: None,
         };
+        settings.mounts = mounts;
         settings.node_envs = cluster::node_envs(lookup, &mut findings.mistakes);
         cluster::note_unknown_envs(lookup, &settings, &mut findings.notices);
         let views = views::all(lookup, &settings, &rids, &mut findings);
@@ -133,6 +156,7 @@ impl Service {
         Ok(Self {
             name: name.clone(),
             file: file.to_owned(),
+            text: text.to_owned(),
             notices,
             settings,
             views,
@@ -294,15 +318,14 @@ impl Service {
             let resource = resources
                 .iter()
                 .find(|resource| resource.rid == *rid && !resource.disabled)?;
-            let sends = resource.sends()?;
-            let target = sends
-                .targets
+            let target = resource
+                .targets()
                 .iter()
                 .find(|target| target.node == *receiver)?;
             Some(ReceivesFrom {
                 node: node.clone(),
                 kind: target.kind,
-                src: sends.src.clone(),
+                src: resource.sends().map(|sends| sends.src.clone()),
                 dst: target.dst.clone(),
                 recursive: resource.recursive,
             })

@@ -10,7 +10,7 @@ use super::lookup::Lookup;
 use super::mistake::{Mistake, MistakeKind, Notice, Place};
 use super::names::{NodeName, Rid};
 use super::resolve::Seen;
-use super::resource::Resource;
+use super::resource::{Resource, Role};
 use super::{collide, resolve};
 use crate::image;
 
@@ -85,13 +85,12 @@ fn note_dead_ends(
     let mut senders = 0;
     for (node, resources) in views {
         let resource = resources.iter().find(|resource| resource.rid == *rid);
-        let Some(sends) = resource.and_then(Resource::sends) else {
-            continue;
-        };
-        senders += 1;
-        if sends.targets.is_empty() {
-            alone.push(node);
+        match resource.map(|resource| (&resource.role, resource.targets())) {
+            None | Some((Role::ReceiverOnly(_), _)) => continue,
+            Some((_, [])) => alone.push(node),
+            Some(_) => {}
         }
+        senders += 1;
     }
     let mut notice = |node: Option<&NodeName>, text: String| {
         let lookup = Lookup { node, ..lookup };

@@ -1,12 +1,13 @@
 //! Why a sync, or its part for one target, did not happen.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::replicate::ReplicateError;
-use crate::sync::config::ResolveError;
+use crate::sync::config::{ConfigError, ResolveError, Rid};
 use crate::sync::state::TroubleKind;
 
 /// A machine could not be reached.
@@ -47,6 +48,17 @@ pub enum SyncError {
     /// A snapshot name would be too long for ZFS.
     #[error(transparent)]
     Name(#[from] NameError),
+    /// `src` is a mount point, and no dataset is mounted there.
+    #[error("{rid}: no dataset is mounted at {}, which is its src", path.display())]
+    NotMounted {
+        /// The resource.
+        rid: Rid,
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// What is mounted makes the configuration wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 impl SyncError {
@@ -58,6 +70,8 @@ impl SyncError {
             Self::Connect(fault) => fault.family,
             Self::Peer(error) => error.family(),
             Self::Name(_) => Family::Usage,
+            Self::NotMounted { .. } => Family::Failed,
+            Self::Config(error) => error.family(),
         }
     }
 
@@ -66,6 +80,13 @@ impl SyncError {
     pub fn remedies(&self) -> Vec<String> {
         match self {
             Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
+            Self::NotMounted { path, .. } => vec![
+                format!(
+                    "mount it: zfs list -o name,mounted,mountpoint; then findmnt {}",
+                    path.display()
+                ),
+                "or name the dataset in src".to_owned(),
+            ],
             _ => Vec::new(),
         }
     }

@@ -36,6 +36,7 @@ mod bequest;
 mod conversations;
 mod error;
 mod marks;
+mod mounts;
 mod record;
 mod report;
 mod round;
@@ -111,6 +112,15 @@ impl Sync<'_> {
     /// [`SyncError`] if nothing could be done at all. The module's table says
     /// what a run leaves that is cut.
     pub async fn run(&self) -> Result<SyncReport, SyncError> {
-        service::run(self).await
+        match mounts::resolved(self).await? {
+            Some(service) => {
+                let resolved = Sync {
+                    service: &service,
+                    ..*self
+                };
+                service::run(&resolved).await
+            }
+            None => service::run(self).await,
+        }
     }
 }

@@ -66,6 +66,10 @@ fn due(action: Action, resource: &Resource) -> Result<&Sends, String> {
     }
     let sends = match &resource.role {
         Role::Sender(sends) => sends,
+        Role::SenderByMount(sends) => {
+            let path = sends.mount_point.display();
+            return Err(format!("it is not known what is mounted at {path}"));
+        }
         Role::ReceiverOnly(why) => return Err(why.to_string()),
     };
     if sends.targets.is_empty() {

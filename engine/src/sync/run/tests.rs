@@ -4,6 +4,7 @@
 mod heirs;
 mod leftovers;
 mod loss;
+mod mounted;
 mod sweeps;
 mod world;
 

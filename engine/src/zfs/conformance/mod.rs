@@ -23,6 +23,7 @@ mod datasets;
 mod ground;
 mod holds;
 mod listing;
+mod mounts;
 mod partial;
 mod properties;
 mod refusals;
@@ -146,6 +147,7 @@ use claims;
 pub fn all() -> Vec<Claim> {
     [
         listing::CLAIMS,
+        mounts::CLAIMS,
         snapshots::CLAIMS,
         renames::CLAIMS,
         bookmarks::CLAIMS,

@@ -68,6 +68,12 @@ impl<'a> Hands<'a> {
         })
     }
 
+    /// Mounts a dataset.
+    pub fn mount(self, name: &str, path: &str) {
+        let mut machine = self.model.lock();
+        machine.mounted.insert(path.into(), dataset(name));
+    }
+
     /// Bytes that the data in a pool takes; 0 if there is no such pool.
     #[must_use]
     pub fn used_bytes(self, pool: &str) -> u64 {

@@ -5,6 +5,7 @@
 //! or destroys in several datasets), one text names all objects.
 
 use std::fmt::Display;
+use std::path::Path;
 
 use super::bookmarks::bookmark_name;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
@@ -142,6 +143,11 @@ impl Call {
     pub(super) fn release(names: &[SnapshotName]) -> Self {
         let command = format!("zfs release TEMPORARY {}", list(names));
         Self::act("release", list(names), command)
+    }
+
+    pub(super) fn mounted_at(path: &Path) -> Self {
+        let command = format!("findmnt -t zfs {}", path.display());
+        Self::look("find what is mounted at", path.display(), command)
     }
 
     pub(super) fn rollback(to: &SnapshotName) -> Self {

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::PipeWriter;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::content::{Content, Space};
@@ -154,6 +155,8 @@ pub(super) struct Machine {
     pub(super) threads_inside: usize,
     /// The process is dead: no call of the trait is served.
     pub(super) crashed: bool,
+    /// What is mounted where.
+    pub(super) mounted: BTreeMap<PathBuf, DatasetName>,
     pub(super) log: Vec<Logged>,
     objects: u64,
 }
@@ -170,6 +173,7 @@ impl Machine {
             transfers: BTreeMap::new(),
             threads_inside: 0,
             crashed: false,
+            mounted: BTreeMap::new(),
             log: Vec::new(),
             objects: 0,
         }

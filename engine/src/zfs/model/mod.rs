@@ -3,7 +3,7 @@
 //! A facility of development (feature `model`), not of the product. It is
 //! narrow on purpose: names, guids, transaction groups, blocks and errors as
 //! planning, commit order and recovery meet them, after the observed behaviour
-//! of OpenZFS 2.3. It knows no mounts, no quotas and no send stream but
+//! of OpenZFS 2.3. It mounts nothing by itself, knows no quotas and no send stream but
 //! its own; whether ZFS itself takes our calls is tested with
 //! real ZFS, beside this.
 //!
@@ -19,6 +19,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::{
@@ -348,6 +349,15 @@ impl Zfs for Model {
         let tag = self.call(Call::hold(names), |machine| machine.hold(names))?;
         let model = self.clone();
         Ok(Box::new(TemporaryHold { model, tag }))
+    }
+
+    fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
+        self.call(Call::mounted_at(path), |machine| {
+            let mounted = machine.mounted.get(path);
+            Ok(mounted
+                .filter(|name| machine.datasets.contains_key(name))
+                .cloned())
+        })
     }
 
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {

@@ -155,7 +155,19 @@ fn lists_of_nodes_are_names_that_occur_once() {
 #[test]
 fn values_of_the_wrong_kind_say_what_would_be_right() {
     for (line, part) in [
-        ("src = /data", "mount point"),
+        ("src = /data", "a receiver cannot know what is mounted"),
+        (
+            "src = /data/\ndst = a/b",
+            "is no mount point as the system writes it",
+        ),
+        (
+            "src = /data/../x\ndst = a/b",
+            "is no mount point as the system writes it",
+        ),
+        (
+            "src = a/b\ndst = /data",
+            "is a path, and a copy is a dataset",
+        ),
         ("dst = 1pool/x", "pool name"),
         ("naming = Rid", "did you mean `rid`"),
         ("sync_max_delay = 0", "never up to date"),
