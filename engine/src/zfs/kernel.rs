@@ -184,6 +184,15 @@ impl Zfs for Kernel {
             .map_err(|error| translated(&error))
     }
 
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        with_handle(|handle| {
+            let children = handle
+                .children(parent.as_str())
+                .map_err(|error| translated(&error))?;
+            children.iter().map(|name| dataset_name(name)).collect()
+        })
+    }
+
     fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
         with_handle(|handle| {
             handle

@@ -248,6 +248,19 @@ pub trait Zfs: Send + Sync {
     /// children.
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError>;
 
+    /// The datasets right below `parent`, without what they hold.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        let tree = self.tree(parent, Scope::Recursive)?;
+        let tree = tree.ok_or_else(|| ZfsError::new("list", parent, ZfsErrorKind::NotFound))?;
+        let names = tree.into_iter().map(|dataset| dataset.name);
+        Ok(names
+            .filter(|name| name.parent().as_ref() == Some(parent))
+            .collect())
+    }
+
     /// Bytes that can still be written below `dataset` (property `available`;
     /// in user space what its pool has left, without quotas).
     ///

@@ -203,6 +203,10 @@ impl Zfs for Pools {
         self.of(name)?.destroy_dataset(name)
     }
 
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        self.of(parent)?.children(parent)
+    }
+
     fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
         self.of(dataset)?.available_bytes(dataset)
     }
