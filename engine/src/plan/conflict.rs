@@ -40,9 +40,9 @@ pub enum Conflict {
         /// The newest common snapshot, by its name on the target.
         base: SnapshotName,
         /// What came after it, oldest first: name and guid.
-        newer: Vec<(ShortName, Guid)>,
+        newer: Box<[(ShortName, Guid)]>,
         /// Bookmarks of what came after it, if it is them that are in the way.
-        bookmarks: Vec<ShortName>,
+        bookmarks: Box<[ShortName]>,
         /// Bytes written since the base, in these snapshots and after them.
         written_bytes: u64,
     },

@@ -89,7 +89,7 @@ pub(super) fn clearing(
         .collect();
     let between = newer.iter().map(|snapshot| snapshot.written_bytes);
     let lost_bytes = between.fold(target.written_bytes, u64::saturating_add);
-    let diverged = |bookmarks: Vec<ShortName>| Conflict::Diverged {
+    let diverged = |bookmarks: Box<[ShortName]>| Conflict::Diverged {
         target: target.name.clone(),
         base: named(target, base),
         newer: newer
@@ -105,7 +105,7 @@ pub(super) fn clearing(
     let is_in_the_way = !newer.is_empty() && (is_changed || mode == SendMode::Raw);
     if is_in_the_way {
         if loss.on_newer == OnNewer::Refuse {
-            return Err(diverged(Vec::new()));
+            return Err(diverged(Box::default()));
         }
         if let Some(kept) = newer.iter().find(|s| s.holds > 0 || s.clones > 0) {
             return Err(Conflict::Kept {
@@ -131,7 +131,7 @@ pub(super) fn clearing(
         .bookmarks
         .iter()
         .filter(|mark| mark.createtxg > base.createtxg);
-    let others: Vec<ShortName> = bookmarks
+    let others: Box<[ShortName]> = bookmarks
         .clone()
         .filter(|mark| !mark.short.as_str().starts_with(MARK_PREFIX))
         .map(|mark| mark.short.clone())

@@ -343,22 +343,6 @@ impl<'a> World<'a> {
             .collect()
     }
 
-    /// Nothing stands in the way, or a change that a later snapshot covers: a
-    /// listing shows what was written since the newest one.
-    fn is_covered(&self, from: usize, volume: &str) -> bool {
-        let Some(there) = self.volumes[1 - from].get(volume) else {
-            return true;
-        };
-        if self.obstacle(from, volume).is_none() {
-            return true;
-        }
-        // A `tosend` that the target's own run left does not count.
-        let mut others = there.snapshots.iter().rev();
-        let newest = others.find(|(short, _)| short != "tosend");
-        there.find("sent").is_some()
-            && newest.is_some_and(|(_, state)| state.number == there.head.number)
-    }
-
     fn sync(&mut self, from: usize) {
         self.run(from, Cut::Nothing);
     }
@@ -368,13 +352,7 @@ impl<'a> World<'a> {
             return;
         }
         let names: Vec<String> = self.volumes[from].keys().cloned().collect();
-        let mut obstacles = self.obstacles(from);
-        if !obstacles.is_empty() && names.iter().all(|name| self.is_covered(from, name)) {
-            // ZFS notices when that volume's stream begins, and others of the
-            // tree have arrived by then; here an operator is faster.
-            self.roll_back(1 - from);
-            obstacles = self.obstacles(from);
-        }
+        let obstacles = self.obstacles(from);
         let mut ended = self.cut_or_not(from, cut);
         if cut != Cut::Nothing && ended.family == Some(Family::Transient) {
             *self.seen.entry(Ending::Cut).or_default() += 1;
@@ -447,6 +425,8 @@ impl<'a> World<'a> {
                 marked: false,
             });
         there.remove("sent");
+        // Left by a run of that node that met a broken chain.
+        there.remove("tosend");
         // Whatever it marked as a source is older than what it has now.
         there.marked = false;
         there.head = state.clone();

@@ -111,7 +111,7 @@ impl<'a> Round<'a> {
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
-        let stale = Stale::find(side, peer, source_tree, &self.sends.src, target_tree).await?;
+        let stale = Stale::find(side, source_tree, &self.sends.src, target_tree);
         let plan = self.plan(source_tree, &stale.tree, target)?;
         let target_tree = &stale.tree;
         if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {

@@ -11,7 +11,7 @@
 use super::side::Side;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::zfs::{Base, Dataset, SendMode, SendRequest};
+use crate::zfs::Dataset;
 
 /// What has to go, and the target's tree without it.
 pub(super) struct Stale {
@@ -23,13 +23,12 @@ pub(super) struct Stale {
 impl Stale {
     /// Finds it in `tree`, which `side` describes. `source_root` is where the
     /// source has the same tree. Changes nothing.
-    pub(super) async fn find(
+    pub(super) fn find(
         side: Side<'_>,
-        peer: &mut Peer,
         source: &[Dataset],
         source_root: &DatasetName,
         mut tree: Vec<Dataset>,
-    ) -> Result<Self, PeerError> {
+    ) -> Self {
         let mut doomed = Vec::new();
         for there in &mut tree {
             let Ok(name) = there.name.rebase(side.root, source_root) else {
@@ -47,12 +46,15 @@ impl Stale {
                 continue;
             }
             let snapshot = named(there, at);
-            if here.is_some() && at + 1 == there.snapshots.len() {
-                there.written_bytes += written_up_to(peer, there, at).await?;
-            }
-            doomed.push((snapshot, there.snapshots.remove(at).guid));
+            let gone = there.snapshots.remove(at);
+            let written_bytes = match there.snapshots.get_mut(at) {
+                Some(next) => &mut next.written_bytes,
+                None => &mut there.written_bytes,
+            };
+            *written_bytes += gone.written_bytes;
+            doomed.push((snapshot, gone.guid));
         }
-        Ok(Self { doomed, tree })
+        Self { doomed, tree }
     }
 
     /// Destroys it, all or none, by guid.
@@ -78,19 +80,4 @@ fn named(dataset: &Dataset, at: usize) -> SnapshotName {
         dataset: dataset.name.clone(),
         short: dataset.snapshots[at].short.clone(),
     }
-}
-
-/// Estimated bytes that the snapshot at `at` adds to the one before it; 0 if it
-/// is the first, for then there is no base and the plan ends there.
-async fn written_up_to(peer: &mut Peer, dataset: &Dataset, at: usize) -> Result<u64, PeerError> {
-    let Some(before) = at.checked_sub(1) else {
-        return Ok(0);
-    };
-    let request = SendRequest {
-        snapshot: named(dataset, at),
-        base: Some(Base::Snapshot(named(dataset, before))),
-        mode: SendMode::Plain,
-        resume: None,
-    };
-    peer.send_size(request).await
 }

@@ -63,7 +63,7 @@ fn snapshots_that_the_source_does_not_know_are_named_with_the_bytes_since_the_ba
             panic!("{plan:?}")
         };
         let expected = [(short("theirs"), Guid(7)), (short("more"), Guid(8))];
-        assert_eq!((newer.as_slice(), *written_bytes), (&expected[..], 20_500));
+        assert_eq!((&**newer, *written_bytes), (&expected[..], 20_500));
         let text = plan.conflicts[0].to_string();
         assert!(text.contains("@theirs, @more"), "{text}");
         assert!(text.contains("backup/b@base") && text.contains("20500 bytes"));
