@@ -33,6 +33,7 @@
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
 mod bequest;
+mod beside;
 mod conversations;
 mod error;
 mod marks;
