@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{self, Findings};
-use super::cluster::{self, Settings};
+use super::cluster::{self, Cluster, Settings};
 use super::ini::{CONFIG_BYTES_MAX, Document};
 use super::lookup::Lookup;
 use super::mistake::{ConfigError, Notice};
@@ -106,6 +106,18 @@ impl Service {
         Self::parse_with(&self.name, &self.file, &self.text, mounts)
     }
 
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.settings.cluster
+    }
+
+    pub(super) fn views(&self) -> &BTreeMap<NodeName, Vec<Resource>> {
+        &self.views
+    }
+
     /// What is mounted on its nodes, as far as it was told.
     pub(super) fn mounts(&self) -> &Mounts {
         &self.settings.mounts
@@ -136,7 +148,7 @@ impl Service {
         };
         settings.mounts = mounts;
         settings.node_envs = cluster::node_envs(lookup, &mut findings.mistakes);
-        cluster::note_unknown_envs(lookup, &settings, &mut findings.notices);
+        cluster::note_envs(lookup, &settings, &mut findings.notices);
         let views = views::all(lookup, &settings, &rids, &mut findings);
         let Findings {
             mut mistakes,
