@@ -128,7 +128,7 @@ impl<'a> Round<'a> {
         };
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
-        let marks = Marks::new(&self.resource.rid, target);
+        let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let here = |dataset: &Dataset| {
             let name = dataset.name.rebase(&self.sends.src, &target.dst).ok()?;
