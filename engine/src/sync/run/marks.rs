@@ -14,18 +14,21 @@ use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
 /// The marks of one target of one resource.
-pub(super) struct Marks {
+pub(in crate::sync) struct Marks {
     prefix: String,
+    /// Marks of bases that `begin` made: no listing has them yet.
+    bases: Vec<BookmarkName>,
 }
 
 impl Marks {
-    pub(super) fn new(rid: &Rid, target: &Target) -> Self {
+    pub(in crate::sync) fn new(rid: &Rid, target: &Target) -> Self {
         let place = match target.kind {
             TargetKind::Local => "local",
             TargetKind::Nodes | TargetKind::DrpNodes => target.node.as_str(),
         };
         Self {
             prefix: format!("zferry.{}.{place}.", rid.dotted()),
+            bases: Vec::new(),
         }
     }
 
@@ -48,7 +51,7 @@ impl Marks {
     /// may be all that this target shares. `has` says whether it has a snapshot
     /// of a dataset of the source.
     pub(super) async fn begin(
-        &self,
+        &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
@@ -66,8 +69,13 @@ impl Marks {
             let base = dataset.snapshots.iter().rev().find(|snapshot| {
                 snapshot.createtxg < sending.createtxg && has(dataset, snapshot.guid)
             });
-            for snapshot in std::iter::once(sending).chain(base) {
-                new.extend(self.missing(dataset, snapshot));
+            new.extend(self.missing(dataset, sending));
+            if let Some(mark) = base.and_then(|base| self.missing(dataset, base)) {
+                self.bases.push(BookmarkName {
+                    dataset: dataset.name.clone(),
+                    short: mark.short.clone(),
+                });
+                new.push(mark);
             }
         }
         if !new.is_empty() {
@@ -83,7 +91,7 @@ impl Marks {
         tree: &[Dataset],
         tosend: &ShortName,
     ) -> Result<(), PeerError> {
-        let mut older = Vec::new();
+        let mut older = self.bases.clone();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
@@ -132,8 +140,15 @@ impl Marks {
         source.bookmark(new).await
     }
 
-    /// What this target may have of `dataset`, by its marks there.
-    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+    /// True if `dataset` has a mark of any target of the resource.
+    pub(in crate::sync) fn any(rid: &Rid, dataset: &Dataset) -> bool {
+        let prefix = format!("zferry.{}.", rid.dotted());
+        let mut marks = dataset.bookmarks.iter();
+        marks.any(|mark| mark.short.as_str().starts_with(&prefix))
+    }
+
+    /// What this target may have of `dataset`, by its marks there; oldest first.
+    pub(in crate::sync) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
         let marks = dataset.bookmarks.iter();
         marks
             .filter(|mark| self.is_ours(&mark.short))

@@ -187,7 +187,7 @@ impl<'a> Round<'a> {
             let needed = transfers.estimates.iter().sum();
             self.check_room(transfers.target, target, needed).await?;
         }
-        let marks = Marks::new(&self.resource.rid, target);
+        let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let has = |dataset: &Dataset, guid: Guid| {
             let in_tree = |tree: &[Dataset], root: &DatasetName| {
