@@ -15,6 +15,7 @@ use super::round::Round;
 use super::stale::{Stale, knows};
 use super::work::Work;
 use super::{Action, Sync};
+use crate::copies;
 use crate::name::{CreateTxg, DatasetName, Guid};
 use crate::peer::Peer;
 use crate::plan::{Step, TreePlan, plan_leftovers, with_arrived};
@@ -215,27 +216,69 @@ fn rotation(
     ]
 }
 
-impl<'a> Round<'a> {
+impl Round<'_> {
     /// What [`Self::bring`] would do with a `tosend` that is taken now.
     async fn rehearse(
         &self,
         source: &mut Peer,
         source_tree: &[Dataset],
         peer: &mut Peer,
-        target: &'a Target,
+        target: &Target,
     ) -> Result<Steps, TargetError> {
-        let Some(root) = source_tree.first() else {
+        if source_tree.is_empty() {
             let src = self.sends.src.clone();
             return Err(TargetError::NoSource { src });
+        }
+        let there = self.side(&target.dst).tree(peer).await?;
+        let (Action::Full, Some(root)) = (self.action, there.first()) else {
+            return self
+                .rehearse_onto(source, source_tree, peer, target, there)
+                .await;
         };
+        let new = self.name_beside(target, true)?;
+        let new = new.expect("there is a name, or an error, if one is needed");
+        let beside = Target {
+            dst: new.clone(),
+            ..target.clone()
+        };
+        let begun = self.side(&new).tree(peer).await?;
+        let is_begun = !begun.is_empty();
+        let goes_on = self
+            .rehearse_onto(source, source_tree, peer, &beside, begun)
+            .await;
+        let mut steps = match goes_on {
+            Ok(steps) => steps,
+            Err(error) if !is_begun => return Err(error),
+            Err(_) => {
+                // What was begun is of no use: it goes, and everything is sent.
+                let nothing = Vec::new();
+                let all = self.rehearse_onto(source, source_tree, peer, &beside, nothing);
+                let mut all = all.await?;
+                let line = format!("{}: zfs destroy -r {new}", peer.name);
+                all.lines.insert(0, line);
+                all
+            }
+        };
+        let old = copies::old(&target.dst, root.guid)?;
+        for (from, to) in [(&target.dst, &old), (&new, &target.dst)] {
+            steps
+                .lines
+                .push(format!("{}: zfs rename {from} {to}", peer.name));
+        }
+        Ok(steps)
+    }
+
+    /// The same for a target with this tree.
+    async fn rehearse_onto(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+        target_tree: Vec<Dataset>,
+    ) -> Result<Steps, TargetError> {
         let names = &self.resource.names;
         let side = self.side(&target.dst);
-        let target_tree = side.tree(peer).await?;
-        if self.action == Action::Full && !target_tree.is_empty() {
-            return Err(TargetError::TargetExists {
-                dst: target.dst.clone(),
-            });
-        }
         let request = self.request(source_tree, &target_tree, target);
         let leftovers = plan_leftovers(&request, Some(&names.tosend))?;
         let arrived = with_arrived(&target_tree, &leftovers);
@@ -249,7 +292,7 @@ impl<'a> Round<'a> {
                 .any(|there| there.snapshot_by_guid(guid).is_some())
         };
         let imagined = taken(&rotated(source_tree, names, has), names);
-        let stale = Stale::find(side, &imagined, &root.name, committed);
+        let stale = Stale::find(side, &imagined, &self.sends.src, committed);
         let mut plan = self.plan(&imagined, &stale.tree, target)?;
         plan.datasets.splice(0..0, leftovers);
         let mut transfers = Transfers {

@@ -8,7 +8,7 @@ use super::conversations::QUESTION_MAX;
 use super::error::{ResourceError, TargetError};
 use super::facts::Facts;
 use super::report::{ResourceReport, TargetReport};
-use super::round::{Phase, Round};
+use super::round::{Manner, Phase, Round};
 use super::service::Run;
 use super::{Action, Sync};
 use crate::event::Event;
@@ -17,7 +17,7 @@ use crate::peer::PeerError;
 use crate::replicate::snapshot_command;
 use crate::sync::attempts::Attempts;
 use crate::sync::config::{NodeName, Resource, Target, When};
-use crate::sync::state::{Synced, TroubleKind};
+use crate::sync::state::{Mode, Synced, TroubleKind};
 use crate::zfs::Dataset;
 
 /// The tag of a resource whose snapshot is not taken with the others but just
@@ -239,17 +239,24 @@ impl<'a> Work<'a> {
         let (round, limit) = (&self.round, self.round.resource.timeout);
         let pairs = self.targets.iter_mut().zip(&mut self.synced);
         let transfers = pairs.map(|((target, reached), synced)| async move {
-            // A full sync that was asked for is the one that was just completed.
-            let is_done = round.action == Action::Full && synced.is_some();
-            if is_done || reached.is_err() {
+            if reached.is_err() {
                 return false;
             }
+            let was_full = |synced: &Synced| synced.mode == Mode::Full;
+            // The full sync that was asked for may be the one just completed.
+            let manner = if round.action == Action::Full && !synced.as_ref().is_some_and(was_full) {
+                Manner::Full
+            } else {
+                Manner::Usual
+            };
             let target: &Target = target;
             let brought = run.conversations.with(target, limit, async |source, peer| {
-                round.bring(source, tree, peer, target, phase).await
+                let how = (phase, manner);
+                round.bring(source, tree, peer, target, how).await
             });
             match brought.await {
-                Ok(now) => {
+                Ok(None) => false,
+                Ok(Some(now)) => {
                     *synced = Some(joined(synced.take(), now));
                     true
                 }

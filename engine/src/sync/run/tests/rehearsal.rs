@@ -28,40 +28,44 @@ fn files_below(dir: &Path) -> usize {
         .sum()
 }
 
+/// A rehearsal, and the run: the first changes nothing and shows the steps of
+/// the second.
+fn ensure_shown(world: &World, action: Action, when: &str) {
+    let pools = |world: &World| -> Vec<Vec<String>> {
+        let models = world.models.values();
+        models.map(|model| model.by_hand().list()).collect()
+    };
+    let commands = |world: &World| -> usize {
+        let models = world.models.values();
+        models.map(|model| model.commands().len()).sum()
+    };
+    let before = (pools(world), commands(world));
+    let files = files_below(world.states.path());
+    let rehearsal = world.rehearse("a", action);
+    assert_eq!((pools(world), commands(world)), before, "changed {when}");
+    assert_eq!(files_below(world.states.path()), files);
+    assert!(world.commands.take().is_empty());
+    assert!(world.steps().is_empty());
+
+    assert!(all_well(&world.sync("a", action).unwrap()));
+    world.commands.take();
+    // The same, but for the order of what both targets and the source do.
+    let (mut shown, mut ran) = (lines(&rehearsal), world.steps());
+    ran.retain(|step| !step.contains("zfs create"));
+    shown.sort();
+    ran.sort();
+    assert_eq!(shown, ran, "{when}");
+}
+
 #[test]
 fn the_steps_that_are_shown_are_those_of_the_run_that_follows() {
     let world = World::configured(&["a", "b", "c"], "", "presnap_trigger = /freeze");
     for version in 1..4 {
         world.write("a", version);
-        let pools: Vec<_> = ["a", "b", "c"]
-            .map(|node| world.models[node].by_hand().list())
-            .into();
-        let files = files_below(world.states.path());
-        let commands = |world: &World| -> usize {
-            let models = world.models.values();
-            models.map(|model| model.commands().len()).sum()
-        };
-        let done = commands(&world);
-        let rehearsal = world.rehearse("a", Action::Update);
-        let after: Vec<_> = ["a", "b", "c"]
-            .map(|node| world.models[node].by_hand().list())
-            .into();
-        assert_eq!(pools, after, "a rehearsal changed a pool");
-        assert_eq!(commands(&world), done, "a rehearsal did something");
-        assert_eq!(files_below(world.states.path()), files);
-        assert!(world.commands.take().is_empty());
-        assert!(world.steps().is_empty());
-
-        assert!(all_well(&world.sync("a", Action::Update).unwrap()));
-        world.commands.take();
-        let ran = world.steps();
-        // The same, but for the order of what both targets and the source do.
-        let (mut shown, mut ran) = (lines(&rehearsal), ran);
-        ran.retain(|step| !step.contains("zfs create"));
-        shown.sort();
-        ran.sort();
-        assert_eq!(shown, ran, "run {version}");
+        ensure_shown(&world, Action::Update, &format!("in run {version}"));
     }
+    world.write("a", 4);
+    ensure_shown(&world, Action::Full, "in a full beside what is there");
 }
 
 #[test]
