@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use engine::error::Family;
 use engine::name::ShortName;
 use engine::peer::Peer;
+use engine::plan::Intermediary;
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
@@ -160,6 +161,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
         },
         compression: args.transfer.compression(),
         loss: args.loss.allowed(),
+        intermediary: if args.intermediary {
+            Intermediary::Carry
+        } else {
+            Intermediary::Skip
+        },
         rehearsal: args.dry_run,
     }
 }

@@ -121,6 +121,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
 fn go(images: &Images, run: u32, cut_after_bytes: Option<u64>) -> Result<Report, ReplicateError> {
     let job = Job {
         loss: engine::plan::Loss::default(),
+        intermediary: engine::plan::Intermediary::Skip,
         source: dataset("tank/vol"),
         target: dataset("safe/deep/vol"),
         snapshot: SnapshotChoice::Take {

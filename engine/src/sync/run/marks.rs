@@ -8,8 +8,12 @@
 //! cost no space. Their names carry resource, target and guid; when a target is
 //! in reach, those it has no use for are destroyed.
 
+use std::collections::HashSet;
+
 use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
+use crate::plan::{DatasetPlan, TreePlan};
+use crate::protocol::message::NAMES_MAX;
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
@@ -45,15 +49,23 @@ impl Marks {
     /// Before `tosend` travels: marks it, marks what it starts from, and destroys
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
-    /// may be all that this target shares. `here` finds a dataset of the target's tree by the
+    /// may be all that this target shares. So does each snapshot in between, which
+    /// may be gone on the source when the target has just received it. `here` finds a dataset of the target's tree by the
     /// source dataset.
     pub(super) async fn begin<'t>(
         &self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
+        plan: &TreePlan,
         here: impl Fn(&Dataset) -> Option<&'t Dataset>,
     ) -> Result<(), PeerError> {
+        let between: HashSet<Guid> = plan
+            .datasets
+            .iter()
+            .flat_map(|dataset| &dataset.before)
+            .map(|stream| stream.guid)
+            .collect();
         let mut new = Vec::new();
         let mut useless = Vec::new();
         for dataset in tree {
@@ -61,6 +73,7 @@ impl Marks {
             let sending = dataset.snapshot_by_name(tosend);
             let is_useful = |guid: Guid| {
                 sending.is_some_and(|sending| sending.guid == guid)
+                    || between.contains(&guid)
                     || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
@@ -69,28 +82,42 @@ impl Marks {
                 snapshot.createtxg < sending.createtxg
                     && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
             });
-            for snapshot in std::iter::once(sending).chain(base) {
+            let carried = dataset
+                .snapshots
+                .iter()
+                .filter(|s| between.contains(&s.guid));
+            for snapshot in std::iter::once(sending).chain(base).chain(carried) {
                 new.extend(self.missing(dataset, snapshot));
             }
         }
-        if !new.is_empty() {
-            source.bookmark(new).await?;
+        for part in new.chunks(NAMES_MAX) {
+            source.bookmark(part.to_vec()).await?;
         }
         destroy(source, useless).await
     }
 
-    /// After the target has committed `tosend`: destroys the older marks.
+    /// After the target has committed `tosend`: destroys the other marks, those
+    /// that were listed and those that `begin` made.
     pub(super) async fn end(
         &self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
+        plan: &TreePlan,
     ) -> Result<(), PeerError> {
         let mut older = Vec::new();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
             }
+        }
+        let streams = plan.datasets.iter().flat_map(DatasetPlan::streams);
+        for stream in streams {
+            let base = stream.base_guid().and_then(|guid| self.name(guid).ok());
+            older.extend(base.map(|short| BookmarkName {
+                dataset: stream.snapshot.dataset.clone(),
+                short,
+            }));
         }
         destroy(source, older).await
     }
@@ -177,8 +204,8 @@ impl Marks {
 }
 
 pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
-    if marks.is_empty() {
-        return Ok(());
+    for part in marks.chunks(NAMES_MAX) {
+        peer.destroy_bookmarks(part.to_vec()).await?;
     }
-    peer.destroy_bookmarks(marks).await
+    Ok(())
 }

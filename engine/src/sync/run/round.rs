@@ -12,9 +12,11 @@ use super::stale::Stale;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{
+    self, DatasetPlan, Intermediary, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+};
 use crate::protocol::message::Failure;
-use crate::replicate::{ReplicateError, Report, Transfers};
+use crate::replicate::{ReplicateError, Report, Transfers, vanished};
 use crate::stream::compress::Compression;
 use crate::sync::config::{OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
@@ -135,9 +137,9 @@ impl<'a> Round<'a> {
             target_tree.iter().find(|dataset| dataset.name == name)
         };
         let marked = marks
-            .begin(transfers.source, source_tree, tosend, here)
+            .begin(transfers.source, source_tree, tosend, &plan, here)
             .await;
-        self.tolerate(marked)?;
+        self.tolerate(marked).map_err(vanished)?;
         let root_is_new = target_tree.is_empty();
         stale.destroy(side, transfers.target).await?;
         let report = transfers.run(&plan, &target.dst, root_is_new).await?;
@@ -145,7 +147,7 @@ impl<'a> Round<'a> {
         self.tolerate(kept)?;
         self.commit(peer, &plan, side).await?;
         // Those that `begin` destroyed are listed still; missing is no error.
-        marks.end(source, source_tree, tosend).await?;
+        marks.end(source, source_tree, tosend, &plan).await?;
         Ok(self.synced(target, &plan, &report, begun))
     }
 
@@ -187,6 +189,10 @@ impl<'a> Round<'a> {
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
             loss: self.loss(),
+            intermediary: match self.resource.intermediary {
+                true => Intermediary::Carry,
+                false => Intermediary::Skip,
+            },
         }
     }
 
