@@ -1,6 +1,7 @@
 //! Whole runs of a service over machines in memory, with faults at every
 //! operation of every machine.
 
+mod between;
 mod heirs;
 mod leftovers;
 mod loss;
