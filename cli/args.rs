@@ -4,6 +4,7 @@
 //! what a command gets is well-formed; clap ends with code 2 otherwise. What
 //! options mean together is checked by the commands.
 
+pub mod config;
 pub mod image;
 pub mod inspect;
 
@@ -84,6 +85,7 @@ pub enum Command {
     Replicate(Replicate),
     Sync(Sync),
     Status(Status),
+    Config(config::Config),
     #[command(name = "image")]
     Images(image::Images),
     Inspect(inspect::Inspect),

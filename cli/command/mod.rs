@@ -4,6 +4,7 @@
 //! together, opens conversations, calls the engine, and returns what came of
 //! it. None of them prints.
 
+pub mod config;
 pub mod helper;
 pub mod image;
 pub mod inspect;
@@ -89,6 +90,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
         Command::Status(args) => status::run(context, &args),
+        Command::Config(args) => config::run(context, args).await,
         Command::Images(args) => image::run(context, args).await,
         Command::Inspect(args) => inspect::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,

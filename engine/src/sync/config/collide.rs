@@ -23,20 +23,27 @@ enum Part {
 
 /// One dataset of a node that a resource works on.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Use<'a> {
-    dataset: &'a DatasetName,
-    rid: &'a Rid,
+pub(super) struct Use<'a> {
+    /// Its service, as a place in a list of them.
+    pub service: usize,
+    pub rid: &'a Rid,
     part: Part,
+    dataset: &'a DatasetName,
     recursive: bool,
     names: &'a SnapshotNames,
 }
 
 impl Use<'_> {
-    fn keyword(&self) -> &'static str {
+    pub(super) fn keyword(&self) -> &'static str {
         match self.part {
             Part::Source => "src",
             Part::Copy => "dst",
         }
+    }
+
+    /// The pool it is in.
+    pub(super) fn pool(&self) -> &str {
+        self.dataset.pool()
     }
 }
 
@@ -44,59 +51,93 @@ impl Use<'_> {
 /// several senders have in common is one use.
 type Uses<'a> = BTreeMap<Use<'a>, &'a NodeName>;
 
+/// What resources of one or more services do on each node.
+#[derive(Debug, Default)]
+pub(super) struct UsesByNode<'a>(BTreeMap<&'a NodeName, Uses<'a>>);
+
+/// What is wrong with two uses, and with whose eyes the second one is seen.
+pub(super) struct Clash<'u, 'a> {
+    pub node: &'a NodeName,
+    pub one: &'u Use<'a>,
+    pub other: &'u Use<'a>,
+    pub sender: Option<&'a NodeName>,
+    pub problem: String,
+    pub remedy: &'static str,
+}
+
 /// Compares all resources of all nodes; `lookup` finds the places.
 pub(super) fn check(
     lookup: Lookup<'_>,
     views: &BTreeMap<NodeName, Vec<Resource>>,
     mistakes: &mut Vec<Mistake>,
 ) {
-    let mut reported: BTreeSet<(&Rid, &Rid, Part, Part)> = BTreeSet::new();
-    for (node, uses) in uses_by_node(views) {
-        for (one, other) in overlapping(&uses) {
-            let Some((problem, remedy)) = clash(node, one, other) else {
-                continue;
-            };
-            if !reported.insert((one.rid, other.rid, one.part, other.part)) {
-                continue;
-            }
-            let of_sender = Lookup {
-                node: uses.get(other).copied(),
-                ..lookup
-            };
-            mistakes.push(Mistake {
-                place: of_sender.place(other.rid.as_str(), other.keyword()),
-                kind: MistakeKind::Collision,
-                problem,
-                remedy: remedy.to_owned(),
-            });
-        }
+    let mut uses = UsesByNode::default();
+    uses.add(0, views);
+    for clash in uses.clashes() {
+        let of_sender = Lookup {
+            node: clash.sender,
+            ..lookup
+        };
+        mistakes.push(Mistake {
+            place: of_sender.place(clash.other.rid.as_str(), clash.other.keyword()),
+            kind: MistakeKind::Collision,
+            problem: clash.problem,
+            remedy: clash.remedy.to_owned(),
+        });
     }
 }
 
-fn uses_by_node(views: &BTreeMap<NodeName, Vec<Resource>>) -> BTreeMap<&NodeName, Uses<'_>> {
-    let mut by_node: BTreeMap<&NodeName, Uses<'_>> = BTreeMap::new();
-    for (sender, resources) in views {
-        for resource in resources.iter().filter(|resource| !resource.disabled) {
-            let of = |dataset, part| Use {
-                dataset,
-                rid: &resource.rid,
-                part,
-                recursive: resource.recursive,
-                names: &resource.names,
-            };
-            let mut add = |node, one| {
-                let uses = by_node.entry(node).or_default();
-                uses.entry(one).or_insert(sender);
-            };
-            for target in resource.targets() {
-                add(&target.node, of(&target.dst, Part::Copy));
-            }
-            if let Some(sends) = resource.sends() {
-                add(sender, of(&sends.src, Part::Source));
+impl<'a> UsesByNode<'a> {
+    /// Adds what the resources of a service do.
+    pub(super) fn add(&mut self, service: usize, views: &'a BTreeMap<NodeName, Vec<Resource>>) {
+        for (sender, resources) in views {
+            for resource in resources.iter().filter(|resource| !resource.disabled) {
+                let of = |dataset, part| Use {
+                    service,
+                    dataset,
+                    rid: &resource.rid,
+                    part,
+                    recursive: resource.recursive,
+                    names: &resource.names,
+                };
+                let mut add = |node, one| {
+                    let uses = self.0.entry(node).or_default();
+                    uses.entry(one).or_insert(sender);
+                };
+                for target in resource.targets() {
+                    add(&target.node, of(&target.dst, Part::Copy));
+                }
+                if let Some(sends) = resource.sends() {
+                    add(sender, of(&sends.src, Part::Source));
+                }
             }
         }
     }
-    by_node
+
+    /// Every two resources that are in each other's way, once for each way.
+    pub(super) fn clashes<'u>(&'u self) -> Vec<Clash<'u, 'a>> {
+        let mut reported = BTreeSet::new();
+        let mut clashes = Vec::new();
+        for (node, uses) in &self.0 {
+            for (one, other) in overlapping(uses) {
+                let Some((problem, remedy)) = clash(node, one, other) else {
+                    continue;
+                };
+                let key = |one: &Use<'a>| (one.service, one.rid, one.part);
+                if reported.insert((key(one), key(other))) {
+                    clashes.push(Clash {
+                        node,
+                        one,
+                        other,
+                        sender: uses.get(other).copied(),
+                        problem,
+                        remedy,
+                    });
+                }
+            }
+        }
+        clashes
+    }
 }
 
 /// Every two uses that touch one dataset, the one with the earlier resource
@@ -115,9 +156,9 @@ fn overlapping<'u, 'a>(uses: &'u Uses<'a>) -> Vec<(&'u Use<'a>, &'u Use<'a>)> {
     for below in uses.keys() {
         let mut add = |above| {
             if above != below {
-                let by_rid = |one: &Use<'_>| (one.rid.clone(), one.part, one.dataset.clone());
+                // Uses are ordered by service and resource first.
                 let mut pair = [above, below];
-                pair.sort_by_cached_key(|one| by_rid(one));
+                pair.sort();
                 pairs.insert((pair[0], pair[1]));
             }
         };
@@ -138,6 +179,9 @@ fn clash(node: &NodeName, one: &Use<'_>, other: &Use<'_>) -> Option<(String, &'s
     } else {
         format!("{} and {} on {node}", one.dataset, other.dataset)
     };
+    if one.service != other.service {
+        return clash_of_services(one, other, &where_both);
+    }
     if one.rid == other.rid {
         let nested = one.part != other.part && one.dataset != other.dataset;
         return nested.then(|| {
@@ -160,6 +204,29 @@ fn clash(node: &NodeName, one: &Use<'_>, other: &Use<'_>) -> Option<(String, &'s
                 one.rid, one.names.sent, one.names.tosend
             ),
             "write `naming = rid` in one of the two sections or in [DEFAULT]",
+        )
+    })
+}
+
+/// The same for resources of two services, which share neither file nor lock.
+fn clash_of_services(
+    one: &Use<'_>,
+    other: &Use<'_>,
+    where_both: &str,
+) -> Option<(String, &'static str)> {
+    if (one.part, other.part) == (Part::Copy, Part::Copy) {
+        return Some((
+            format!("another service receives into the same place: {where_both}"),
+            "give each resource a dst of its own",
+        ));
+    }
+    (one.names == other.names).then(|| {
+        (
+            format!(
+                "its snapshots would be those of another service, @{} and @{}: {where_both}",
+                one.names.sent, one.names.tosend
+            ),
+            "write `naming = rid` in both, and give the two sections different numbers",
         )
     })
 }

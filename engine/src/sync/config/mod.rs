@@ -11,6 +11,7 @@ mod check;
 mod cluster;
 mod collide;
 mod command;
+mod folder;
 mod ini;
 mod keyword;
 mod lookup;
@@ -27,6 +28,7 @@ mod views;
 
 pub use cluster::ENV_PRODUCTION;
 pub use command::{RequiredState, Requirement, SyncAction, Trigger, Triggers, When};
+pub use folder::{Crossing, crossings};
 pub use mistake::{ConfigError, Mistake, MistakeKind, Notice, Place};
 pub use mount::MountPoint;
 pub use names::{BadName, NodeName, Rid, ServiceName};

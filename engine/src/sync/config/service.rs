@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::check::{self, Findings};
-use super::cluster::{self, Settings};
+use super::cluster::{self, Cluster, Settings};
 use super::ini::{CONFIG_BYTES_MAX, Document};
 use super::lookup::Lookup;
 use super::mistake::{ConfigError, Notice};
@@ -104,6 +104,18 @@ impl Service {
     /// The same file, with what is mounted on its nodes.
     pub(super) fn again(&self, mounts: Mounts) -> Result<Self, ConfigError> {
         Self::parse_with(&self.name, &self.file, &self.text, mounts)
+    }
+
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.settings.cluster
+    }
+
+    pub(super) fn views(&self) -> &BTreeMap<NodeName, Vec<Resource>> {
+        &self.views
     }
 
     /// What is mounted on its nodes, as far as it was told.
