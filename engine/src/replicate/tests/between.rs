@@ -199,7 +199,8 @@ fn may_go(all: &[Snapshot], copy: Option<&Dataset>, gone: &Snapshot) -> bool {
     });
     let mut newer = all.iter().filter(|s| s.createtxg > gone.createtxg);
     let is_last = !newer.any(|s| copy.snapshot_by_guid(s.guid).is_some());
-    !arriving && !(is_last && copy.snapshot_by_guid(gone.guid).is_some())
+    let is_base = is_last && copy.snapshot_by_guid(gone.guid).is_some();
+    !(arriving || is_base)
 }
 
 /// Histories, and steps in each.
