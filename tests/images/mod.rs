@@ -9,6 +9,7 @@ mod faults;
 mod history;
 pub mod lab;
 mod loss;
+mod mounts;
 mod repairs;
 mod replicate;
 mod ssh;

@@ -38,7 +38,7 @@ pub enum ZfsErrorKind {
     IvsetMismatch,
     /// EACCES: the encryption key is not loaded.
     KeyUnavailable,
-    /// ENOTSUP: the pool lacks a feature of the stream.
+    /// ENOTSUP: the pool lacks a feature of the stream, or the system the means.
     NotSupported,
     /// EINVAL: ZFS finds the request or the stream malformed.
     Invalid,
@@ -71,7 +71,7 @@ impl fmt::Display for ZfsErrorKind {
             Self::ChecksumMismatch => "a checksum inside the stream does not match",
             Self::IvsetMismatch => "raw and non-raw streams were mixed (ivset guid mismatch)",
             Self::KeyUnavailable => "the encryption key is not loaded",
-            Self::NotSupported => "the pool does not support a feature of the stream",
+            Self::NotSupported => "the pool, or this system, does not support it",
             Self::Invalid => "invalid argument or stream",
             Self::Io => "input/output error",
             Self::Unavailable => "ZFS is not available",

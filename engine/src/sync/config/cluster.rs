@@ -123,15 +123,28 @@ pub(super) fn node_envs(
     envs
 }
 
-/// The rule about `env = PRD` says nothing about a node whose own env is not
-/// said.
-pub(super) fn note_unknown_envs(
-    lookup: Lookup<'_>,
-    settings: &Settings,
-    notices: &mut Vec<Notice>,
-) {
+/// Whom the rule about `env = PRD` keeps out, and of whom it says nothing
+/// because their own env is not said.
+pub(super) fn note_envs(lookup: Lookup<'_>, settings: &Settings, notices: &mut Vec<Notice>) {
     if settings.env.as_deref() != Some(ENV_PRODUCTION) {
         return;
+    }
+    let mut notice = |text: String| {
+        notices.push(Notice {
+            place: lookup.place("DEFAULT", "env"),
+            text,
+        });
+    };
+    let others = settings.node_envs.iter();
+    let others: Vec<&str> = others
+        .filter(|(_, env)| *env != ENV_PRODUCTION)
+        .map(|(node, _)| node.as_str())
+        .collect();
+    if !others.is_empty() {
+        notice(format!(
+            "nothing is sent on or to these nodes, whose `node_env` is not {ENV_PRODUCTION}: {}",
+            others.join(" ")
+        ));
     }
     let all = settings.cluster.all();
     let unknown: Vec<&str> = all
@@ -139,13 +152,10 @@ pub(super) fn note_unknown_envs(
         .map(NodeName::as_str)
         .collect();
     if !unknown.is_empty() {
-        notices.push(Notice {
-            place: lookup.place("DEFAULT", "env"),
-            text: format!(
-                "it is not said whether these nodes are {ENV_PRODUCTION} too, so none is refused: {}; write `node_env = {ENV_PRODUCTION}`, with a scope where it differs",
-                unknown.join(" ")
-            ),
-        });
+        notice(format!(
+            "it is not said whether these nodes are {ENV_PRODUCTION} too, so none is refused: {}; write `node_env = {ENV_PRODUCTION}`, with a scope where it differs",
+            unknown.join(" ")
+        ));
     }
 }
 

@@ -148,7 +148,7 @@ impl Service {
         };
         settings.mounts = mounts;
         settings.node_envs = cluster::node_envs(lookup, &mut findings.mistakes);
-        cluster::note_unknown_envs(lookup, &settings, &mut findings.notices);
+        cluster::note_envs(lookup, &settings, &mut findings.notices);
         let views = views::all(lookup, &settings, &rids, &mut findings);
         let Findings {
             mut mistakes,

@@ -342,7 +342,14 @@ fn in_production_a_node_whose_env_is_not_said_is_noticed() {
     let found = notices("env = PRD\nnode_env@nodes = PRD\n");
     assert_eq!(found.len(), 1);
     assert!(found[0].contains("none is refused: d1;"), "{found:?}");
-    assert!(notices("env = PRD\nnode_env = TST\n").is_empty());
+    let found = notices("env = PRD\nnode_env = PRD\nnode_env@d1 = TST\n");
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].contains("nothing is sent on or to these nodes"),
+        "{found:?}"
+    );
+    assert!(found[0].ends_with(": d1"), "{found:?}");
+    assert!(notices("env = PRD\nnode_env = PRD\n").is_empty());
     assert!(notices("env = TST\n").is_empty());
 }
 

@@ -289,3 +289,15 @@ fn a_service_without_usable_configuration_is_undefined() {
     assert!(error.contains("f: line 1: this is neither"), "{error}");
     assert_eq!(status.resources, []);
 }
+
+#[test]
+fn a_source_that_is_a_mount_point_is_judged_without_asking_what_is_mounted() {
+    let text =
+        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc@n1 = /srv/a\ndst = back/a\ntarget = nodes\n";
+    let service = service(text);
+    let fresh = state(&[("n2", "n1", HOUR)]);
+    for (on, role) in [("n1", StatusRole::Sender), ("n2", StatusRole::Receiver)] {
+        let status = only(&service, on, Some(fresh.clone()));
+        assert_eq!((status.state, status.role), (State::Up, role), "{on}");
+    }
+}
