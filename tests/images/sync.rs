@@ -175,7 +175,7 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full() {
         assert!(service.lab.get("backup/data") == theirs, "{action}");
     }
     let ran = service.run("n1", &["status", "web"]);
-    ran.fails(3, &[]);
+    ran.fails(4, &[]);
 }
 
 #[test]

@@ -12,24 +12,28 @@ use std::collections::HashSet;
 
 use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{DatasetPlan, TreePlan};
+use crate::plan::TreePlan;
 use crate::protocol::message::NAMES_MAX;
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
 /// The marks of one target of one resource.
-pub(super) struct Marks {
+pub(in crate::sync) struct Marks {
     prefix: String,
+    /// Marks that `begin` made of bases and of what lies between: no listing has
+    /// them yet.
+    passing: Vec<BookmarkName>,
 }
 
 impl Marks {
-    pub(super) fn new(rid: &Rid, target: &Target) -> Self {
+    pub(in crate::sync) fn new(rid: &Rid, target: &Target) -> Self {
         let place = match target.kind {
             TargetKind::Local => "local",
             TargetKind::Nodes | TargetKind::DrpNodes => target.node.as_str(),
         };
         Self {
             prefix: format!("zferry.{}.{place}.", rid.dotted()),
+            passing: Vec::new(),
         }
     }
 
@@ -50,10 +54,10 @@ impl Marks {
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
     /// may be all that this target shares. So does each snapshot in between, which
-    /// may be gone on the source when the target has just received it. `here` finds a dataset of the target's tree by the
-    /// source dataset.
+    /// may be gone on the source when the target has just received it. `here`
+    /// finds a dataset of the target's tree by the source dataset.
     pub(super) async fn begin<'t>(
-        &self,
+        &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
@@ -85,9 +89,16 @@ impl Marks {
             let carried = dataset
                 .snapshots
                 .iter()
-                .filter(|s| between.contains(&s.guid));
-            for snapshot in std::iter::once(sending).chain(base).chain(carried) {
-                new.extend(self.missing(dataset, snapshot));
+                .filter(|snapshot| between.contains(&snapshot.guid));
+            new.extend(self.missing(dataset, sending));
+            for snapshot in base.into_iter().chain(carried) {
+                if let Some(mark) = self.missing(dataset, snapshot) {
+                    self.passing.push(BookmarkName {
+                        dataset: dataset.name.clone(),
+                        short: mark.short.clone(),
+                    });
+                    new.push(mark);
+                }
             }
         }
         for part in new.chunks(NAMES_MAX) {
@@ -103,21 +114,12 @@ impl Marks {
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
-        plan: &TreePlan,
     ) -> Result<(), PeerError> {
-        let mut older = Vec::new();
+        let mut older = self.passing.clone();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
             }
-        }
-        let streams = plan.datasets.iter().flat_map(DatasetPlan::streams);
-        for stream in streams {
-            let base = stream.base_guid().and_then(|guid| self.name(guid).ok());
-            older.extend(base.map(|short| BookmarkName {
-                dataset: stream.snapshot.dataset.clone(),
-                short,
-            }));
         }
         destroy(source, older).await
     }
@@ -162,8 +164,15 @@ impl Marks {
         source.bookmark(new).await
     }
 
-    /// What this target may have of `dataset`, by its marks there.
-    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+    /// True if `dataset` has a mark of any target of the resource.
+    pub(in crate::sync) fn any(rid: &Rid, dataset: &Dataset) -> bool {
+        let prefix = format!("zferry.{}.", rid.dotted());
+        let mut marks = dataset.bookmarks.iter();
+        marks.any(|mark| mark.short.as_str().starts_with(&prefix))
+    }
+
+    /// What this target may have of `dataset`, by its marks there; oldest first.
+    pub(in crate::sync) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
         let marks = dataset.bookmarks.iter();
         marks
             .filter(|mark| self.is_ours(&mark.short))

@@ -53,6 +53,7 @@ mod tests;
 use std::pin::Pin;
 
 pub use error::{ConnectFault, SyncError, TargetError};
+pub(super) use marks::Marks;
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
 use super::config::{NodeName, Service, Target};

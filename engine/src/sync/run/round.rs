@@ -130,7 +130,7 @@ impl<'a> Round<'a> {
         };
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
-        let marks = Marks::new(&self.resource.rid, target);
+        let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let here = |dataset: &Dataset| {
             let name = dataset.name.rebase(&self.sends.src, &target.dst).ok()?;
@@ -147,7 +147,7 @@ impl<'a> Round<'a> {
         self.tolerate(kept)?;
         self.commit(peer, &plan, side).await?;
         // Those that `begin` destroyed are listed still; missing is no error.
-        marks.end(source, source_tree, tosend, &plan).await?;
+        marks.end(source, source_tree, tosend).await?;
         Ok(self.synced(target, &plan, &report, begun))
     }
 
