@@ -7,6 +7,7 @@
 //! next run can start from.
 
 mod authorization;
+mod copies;
 mod receiving;
 mod requests;
 mod sending;

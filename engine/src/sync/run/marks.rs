@@ -54,15 +54,15 @@ impl Marks {
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
     /// may be all that this target shares. So does each snapshot in between, which
-    /// may be gone on the source when the target has just received it. `here`
-    /// finds a dataset of the target's tree by the source dataset.
-    pub(super) async fn begin<'t>(
+    /// may be gone on the source when the target has just received it. `has`
+    /// says whether it has a snapshot of a dataset of the source.
+    pub(super) async fn begin(
         &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
         plan: &TreePlan,
-        here: impl Fn(&Dataset) -> Option<&'t Dataset>,
+        has: impl Fn(&Dataset, Guid) -> bool,
     ) -> Result<(), PeerError> {
         let between: HashSet<Guid> = plan
             .datasets
@@ -73,18 +73,16 @@ impl Marks {
         let mut new = Vec::new();
         let mut useless = Vec::new();
         for dataset in tree {
-            let there = here(dataset);
             let sending = dataset.snapshot_by_name(tosend);
             let is_useful = |guid: Guid| {
                 sending.is_some_and(|sending| sending.guid == guid)
                     || between.contains(&guid)
-                    || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
+                    || has(dataset, guid)
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
             let Some(sending) = sending else { continue };
             let base = dataset.snapshots.iter().rev().find(|snapshot| {
-                snapshot.createtxg < sending.createtxg
-                    && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
+                snapshot.createtxg < sending.createtxg && has(dataset, snapshot.guid)
             });
             let carried = dataset
                 .snapshots
