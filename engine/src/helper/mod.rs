@@ -7,10 +7,12 @@
 //! next run can start from.
 
 mod authorization;
+mod claim;
 mod receiving;
 mod requests;
 mod sending;
 mod serve;
 
 pub use authorization::Authorization;
+pub use claim::{Claim, ClaimError, ClaimFolder};
 pub use serve::{Helper, Reach, StateKeeper, serve};

@@ -157,6 +157,7 @@ impl TargetError {
         match self {
             Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
             Self::Replicate(error) => error.remedies(),
+            Self::Peer(error) => error.remedies(),
             Self::TargetExists { dst } => vec![format!(
                 "keep the old copy under another name, on the target: zfs rename {dst} {dst}.old; \
                  then run the same command again"

@@ -104,6 +104,8 @@ impl<'a> Round<'a> {
     ) -> Result<Synced, TargetError> {
         let begun = Instant::now();
         let side = self.side(&target.dst);
+        let purpose = format!("sync of {} ({})", self.sends.src, self.resource.rid);
+        peer.claim(&target.dst, self.scope(), &purpose).await?;
         let target_tree = side.recovered(peer).await?;
         let target_tree = self
             .complete_late(source, source_tree, peer, target_tree, target)
