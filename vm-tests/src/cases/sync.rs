@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = cases![Zferry:
     a_rotation_that_was_cut_is_completed,
     a_run_cut_after_the_transfer_is_committed_by_the_next,
     a_configuration_with_mistakes_lists_all_of_them,
+    a_mount_point_is_sent_as_what_is_mounted_there,
 ];
 
 /// A service of one resource between the two guests.
@@ -334,5 +335,41 @@ fn a_configuration_with_mistakes_lists_all_of_them(pair: &Pair) -> Result<()> {
     for part in ["mistakes.conf", "traget", "target", "3parsecs"] {
         ensure!(text.contains(part), "{part} is not mentioned: {text}");
     }
+    Ok(())
+}
+
+fn a_mount_point_is_sent_as_what_is_mounted_there(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "mounted")?;
+    let path = service.on_source.property("mountpoint")?;
+    for host in [&pair.source, &pair.target] {
+        host.sh(format!(
+            "sed -i {} /etc/zferry/mounted.conf",
+            quote(&format!("s|^src@source = .*|src@source = {path}|"))
+        ))?;
+    }
+    service.write(1)?;
+    service.sync("nodes")?;
+    service.ensure_in_step()?;
+    let shown = pair
+        .source
+        .run(pair.source.zferry(["config", "show", "mounted"]))?;
+    let expected = format!("src: {} (mounted at {path})", service.on_source.name());
+    ensure!(
+        shown.ok() && shown.text().contains(&expected),
+        "{expected} is not in {}\n{}",
+        shown.text(),
+        shown.error_text()
+    );
+    // What is not mounted is not sent under the name of something else.
+    service
+        .on_source
+        .sh("cd / && zfs unmount $D/child; zfs unmount $D")?;
+    let refused = service.run(&pair.source, "update")?;
+    ensure!(
+        refused.code == 1 && refused.error_text().contains("no dataset is mounted at"),
+        "exit {}: {}",
+        refused.code,
+        refused.error_text()
+    );
     Ok(())
 }
