@@ -70,6 +70,22 @@ impl Service {
         ran
     }
 
+    /// Copies of `backup/data` that were put aside.
+    fn old_copies(&self) -> Vec<String> {
+        let listed = self.lab.done(&["--json", "image", "list", "backup"]);
+        let listed = listed.last_json();
+        let datasets = listed["result"]["images"][0]["datasets"]
+            .as_array()
+            .unwrap();
+        let names = datasets
+            .iter()
+            .map(|dataset| dataset["name"].as_str().unwrap());
+        names
+            .filter(|name| name.starts_with("backup/data.zferry-"))
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Both sides have the same `@sent` with these bytes, and nothing of a run
     /// that is under way.
     #[track_caller]
@@ -173,13 +189,35 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full() {
     let theirs = data(2, 500_000);
     service.lab.put("backup/data", &theirs);
     service.lab.put("tank/data", &data(3, 500_000));
-    for action in ["update", "full", "nodes"] {
+    for action in ["update", "nodes"] {
         let ran = service.run("n1", &["sync", action, "web"]);
         ran.fails(4, &["backup/data", "next: "]);
         assert!(service.lab.get("backup/data") == theirs, "{action}");
     }
     let ran = service.run("n1", &["status", "web"]);
     ran.fails(4, &[]);
+}
+
+#[test]
+fn a_full_onto_a_copy_takes_its_place_and_the_copy_is_kept_until_it_is_confirmed() {
+    let Some(service) = Service::new() else {
+        return;
+    };
+    service.lab.put("tank/data", &data(1, 500_000));
+    service.done("n1", &["sync", "full", "web"]);
+    let theirs = data(2, 500_000);
+    service.lab.put("backup/data", &theirs);
+    let ours = data(3, 500_000);
+    service.lab.put("tank/data", &ours);
+    let ran = service.done("n1", &["sync", "full", "web"]);
+    for text in ["zfs rename backup/data ", "bytes; ", "sync confirm"] {
+        assert!(ran.err.contains(text), "{text}: {ran:#?}");
+    }
+    service.in_step("", &ours);
+    let old = service.old_copies();
+    assert_eq!(old.len(), 1, "{old:?}");
+    assert!(service.lab.get(&old[0]) == theirs);
+    service.done("n1", &["status", "web"]);
 }
 
 #[test]

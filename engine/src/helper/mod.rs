@@ -8,6 +8,7 @@
 
 mod authorization;
 mod claim;
+mod copies;
 mod receiving;
 mod requests;
 mod sending;

@@ -13,6 +13,7 @@ use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimError, ClaimFolder};
+use super::copies;
 use super::serve::{Reach, StateKeeper};
 
 /// What a request may use.
@@ -86,6 +87,21 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
                 }
             }
         }
+        Request::RenameDataset { from, guid, to } => {
+            copies::rename(zfs, &from, guid, &to)?;
+            Ok(Reply::Done)
+        }
+        Request::OldCopies { of } => Ok(Reply::Created {
+            datasets: copies::old(zfs, &of)?,
+        }),
+        Request::DestroyCopy { of, copy, ours } => {
+            check_count(ours.len().max(1))?;
+            copies::destroy(zfs, &of, &copy, &ours)?;
+            Ok(Reply::Done)
+        }
+        Request::Available { dataset } => Ok(Reply::Size {
+            bytes: copies::available(zfs, &dataset)?,
+        }),
         Request::Bookmark { marks } => {
             check_count(marks.len())?;
             zfs.bookmark(&marks)?;

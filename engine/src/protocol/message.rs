@@ -65,6 +65,38 @@ pub enum Request {
         /// Who that has to be.
         guid: Guid,
     },
+    /// Rename a dataset with everything below it, if it still has this guid.
+    /// Answer: [`Reply::Done`].
+    RenameDataset {
+        /// The dataset.
+        from: DatasetName,
+        /// Who it has to be.
+        guid: Guid,
+        /// Its new name.
+        to: DatasetName,
+    },
+    /// Name the old copies of a dataset ([`crate::copies`]). Answer:
+    /// [`Reply::Created`], with their names.
+    OldCopies {
+        /// What they are copies of.
+        of: DatasetName,
+    },
+    /// Destroy a copy of a dataset ([`crate::copies`]) with everything in it:
+    /// an old one, or a new one that holds nothing but these snapshots.
+    /// Answer: [`Reply::Done`].
+    DestroyCopy {
+        /// What it is a copy of.
+        of: DatasetName,
+        /// The copy.
+        copy: DatasetName,
+        /// The only snapshots that a new copy may have.
+        ours: Vec<ShortName>,
+    },
+    /// Bytes that can still be written. Answer: [`Reply::Size`].
+    Available {
+        /// Where: the deepest of its ancestors that exists counts.
+        dataset: DatasetName,
+    },
     /// Make bookmarks in one transaction. Answer: [`Reply::Done`].
     Bookmark {
         /// All of them.
@@ -163,7 +195,7 @@ pub enum Reply {
         /// False if the root does not exist.
         exists: bool,
     },
-    /// The ancestors that were created.
+    /// The ancestors that were created, or the copies that there are.
     Created {
         /// Topmost first.
         datasets: Vec<DatasetName>,
