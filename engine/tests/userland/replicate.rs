@@ -120,6 +120,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         zfs,
         authorization: Authorization::everything(),
         states: None,
+        claims: None,
         about: about.clone(),
         patience: PATIENCE,
     };

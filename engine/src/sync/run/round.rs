@@ -132,6 +132,8 @@ impl<'a> Round<'a> {
         target: &Target,
         (phase, manner): (Phase, Manner),
     ) -> Result<Option<Synced>, TargetError> {
+        let purpose = format!("sync of {} ({})", self.sends.src, self.resource.rid);
+        peer.claim(&target.dst, self.scope(), &purpose).await?;
         let place = self.place(source_tree, peer, target, (phase, manner));
         match place.await? {
             Place::Nowhere => Ok(None),
