@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use engine::error::Family;
 use engine::event::Observer;
+use engine::helper::ClaimFolder;
 use engine::sync::config::{NodeName, Resource, Service, ServiceName};
 use engine::sync::run::{Action, ActivityCheck, Sync, TURNS_DEFAULT};
 use engine::sync::selection::Selection;
@@ -136,6 +137,7 @@ impl One<'_> {
             zfs: Machine::new(images),
             transfer: args.transfer.clone(),
             states: Some(Arc::new(states.clone())),
+            claims: ClaimFolder::below(&context.global.state),
             observer: &*observer,
         };
         let action = action(args.action);

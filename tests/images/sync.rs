@@ -1,5 +1,9 @@
 //! Services between two nodes that are two images.
 
+use engine::helper::ClaimFolder;
+use engine::name::DatasetName;
+use engine::zfs::Scope;
+
 use super::lab::{Lab, data, lab};
 use crate::program::{Place, Ran, ZFERRY};
 use crate::sshd::{Sshd, user};
@@ -237,6 +241,45 @@ fn a_node_whose_image_is_missing_or_in_use_holds_status_at_warn() {
     std::fs::rename(&away, service.lab.file("backup")).unwrap();
     service.done("n1", &["sync", "update", "web"]);
     service.in_step("", &content);
+}
+
+#[test]
+fn a_destination_that_another_driver_uses_is_not_touched() {
+    let Some(service) = Service::new() else {
+        return;
+    };
+    let content = data(1, 300_000);
+    service.lab.put("tank/data", &content);
+    service.done("n1", &["sync", "full", "web"]);
+    let sent = service.lab.snapshots("backup/data");
+    service.lab.put("tank/data", &data(2, 300_000));
+    let dst = DatasetName::parse("backup/data").unwrap();
+    let here = |node: &str| {
+        let folder = ClaimFolder::below(service.lab.place.path(node));
+        folder.claim(&dst, Scope::Recursive, "a rehearsal of the test")
+    };
+    // The helper of n2, started by sync over SSH; and replicate on n2 itself.
+    let held = here("n2").unwrap();
+    let ran = service.run("n1", &["sync", "update", "web"]);
+    ran.fails(
+        5,
+        &[
+            "backup/data",
+            "a rehearsal of the test",
+            "next: run the same",
+        ],
+    );
+    let images = [
+        ["--image", &service.lab.image("tank")],
+        ["--image", &service.lab.image("backup")],
+    ];
+    let words = ["replicate", "-r", "tank/data", "backup/data"];
+    let ran = service.run("n2", &[&images.concat(), &words[..]].concat());
+    ran.fails(5, &["backup/data", "a rehearsal of the test"]);
+    assert_eq!(service.lab.snapshots("backup/data"), sent);
+    drop(held);
+    service.done("n1", &["sync", "update", "web"]);
+    service.in_step("", &data(2, 300_000));
 }
 
 #[test]

@@ -304,7 +304,7 @@ impl Round<'_> {
         };
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
-        let estimated_bytes = transfers.estimates.iter().sum();
+        let estimated_bytes = transfers.estimates.iter().flatten().sum();
         let has_sent = stale
             .tree
             .first()
@@ -334,9 +334,10 @@ fn transfer_lines(plan: &TreePlan, transfers: &Transfers<'_>) -> Vec<String> {
             }
             lines.push(format!("{there}: zfs rollback {}", clearing.to));
         }
-        if step.step != Step::UpToDate {
-            lines.push(format!("{here}: {}", send_command(step)));
-            lines.push(format!("{there}: zfs receive -s -u {}", step.target));
+        let streams = step.streams();
+        for stream in streams.filter(|stream| stream.step != Step::UpToDate) {
+            lines.push(format!("{here}: {}", send_command(stream)));
+            lines.push(format!("{there}: zfs receive -s -u {}", stream.target));
         }
     }
     lines

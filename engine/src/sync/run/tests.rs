@@ -4,6 +4,7 @@
 mod admission;
 mod alongside;
 mod beside;
+mod between;
 mod commanded;
 mod heirs;
 mod leftovers;

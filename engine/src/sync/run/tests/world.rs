@@ -17,7 +17,7 @@ use super::super::{
 use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
-use crate::helper::{Authorization, Helper, serve};
+use crate::helper::{Authorization, ClaimFolder, Helper, serve};
 use crate::name::Guid;
 use crate::peer::{Peer, wire};
 use crate::plan::Loss;
@@ -311,6 +311,9 @@ impl Machines<'_> {
             states: Some(Arc::new(StateStore::new(
                 self.world.states.path().join(node.as_str()),
             ))),
+            claims: Some(ClaimFolder::below(
+                self.world.states.path().join(node.as_str()),
+            )),
             about: about(node.as_str()),
             patience: Duration::from_secs(20),
         };
