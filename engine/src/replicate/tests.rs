@@ -36,6 +36,7 @@ fn about() -> About {
         node: "memory".into(),
         platform: "memory".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 

@@ -58,6 +58,7 @@ fn about(node: &str) -> About {
         node: node.into(),
         platform: "linux".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 
