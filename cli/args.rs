@@ -121,6 +121,10 @@ pub struct Replicate {
     /// With all datasets below
     #[arg(short, long)]
     pub recursive: bool,
+    /// Also send the snapshots that were taken since the base, each by a stream of
+    /// its own, except those of zferry itself
+    #[arg(short = 'I', long)]
+    pub intermediary: bool,
     /// Send encrypted blocks as they are: the target needs no key
     #[arg(short = 'w', long)]
     pub raw: bool,

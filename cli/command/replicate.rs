@@ -10,6 +10,7 @@ use engine::error::Family;
 use engine::helper::ClaimFolder;
 use engine::name::ShortName;
 use engine::peer::Peer;
+use engine::plan::Intermediary;
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
@@ -162,6 +163,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
         },
         compression: args.transfer.compression(),
         loss: args.loss.allowed(),
+        intermediary: if args.intermediary {
+            Intermediary::Carry
+        } else {
+            Intermediary::Skip
+        },
         rehearsal: args.dry_run,
     }
 }

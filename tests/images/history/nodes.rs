@@ -23,7 +23,7 @@ use crate::images::lab::{Lab, kill, users_of};
 use crate::program::{PATIENCE, ZFERRY};
 
 /// A service that both may send.
-const SERVICE: &str = "[DEFAULT]\nnodes = n0 n1\n[sync#1]\ntype = zfs\n\
+const SERVICE: &str = "[DEFAULT]\nnodes = n0 n1\n[sync#1]\ntype = zfs\nintermediary = false\n\
     src@n0 = tank/data\ndst@n0 = backup/data\nsrc@n1 = backup/data\ndst@n1 = tank/data\n\
     target = nodes\n";
 

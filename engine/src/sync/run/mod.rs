@@ -17,8 +17,12 @@
 //! | cut after | source has | target has | the next run |
 //! |---|---|---|---|
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
-//! | mark | the same, #mark=S1 | sent=S0 | the same |
+//! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
 //! | target: unknown tosend destroyed | the same | sent=S0 | the same |
+//! | target: snapshots given up, where that is allowed | the same | sent=S0 is the newest, changes after it | rolls back, if that is allowed still |
+//! | target: rolled back | the same | sent=S0 in some datasets, changes in others | the same |
+//! | some of the snapshots in between | sent=S0 tosend=S1 #mark=D | sent=S0 D | sends D→…→S2, from the mark if D is gone |
+//! | a snapshot in between, in the middle | sent=S0 tosend=S1 #mark=D | sent=S0, a part of D | sends the rest of D, then D→…→S2 |
 //! | transfer of a part of the tree | sent=S0 tosend=S1 | tosend=S1 in some | completes S1, commits, then sends S1→S2 |
 //! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |

@@ -2,6 +2,7 @@
 //! operation of every machine.
 
 mod beside;
+mod between;
 mod heirs;
 mod leftovers;
 mod loss;
