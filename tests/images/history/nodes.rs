@@ -63,6 +63,7 @@ fn about(node: &str) -> About {
         node: node.into(),
         platform: "linux".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 

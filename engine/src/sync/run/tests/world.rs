@@ -78,6 +78,7 @@ fn about(node: &str) -> About {
         node: node.into(),
         platform: "memory".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 
