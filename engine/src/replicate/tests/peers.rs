@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{PATIENCE, about, dataset, helper_link, machines, peer};
+use super::super::transfer::{Ends, transfer};
+use super::{PATIENCE, Silent, about, dataset, helper_link, machines, peer};
 use crate::error::Family;
 use crate::helper::Authorization;
 use crate::name::{Guid, SnapshotName};
-use crate::peer::{Peer, PeerError};
-use crate::protocol::message::{Failure, Reply, Request};
+use crate::peer::{Peer, PeerCause, PeerError};
+use crate::plan::{DatasetPlan, Step};
+use crate::protocol::message::{Abort, Failure, Reply, Request};
 use crate::stream::compress::{Compression, Link as Pressure};
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
@@ -321,4 +323,64 @@ async fn heartbeats_keep_a_quiet_conversation_alive() {
     tokio::time::sleep(Duration::from_secs(600)).await;
     let listed = quiet.tree(&dataset("backup"), Scope::One).await.unwrap();
     assert!(listed.is_some());
+}
+
+/// A source that takes requests, sends nothing, and stops when it is told to.
+async fn stuck_source() -> Peer {
+    let (near, far) = local::pair();
+    tokio::spawn(async move {
+        let greeted = crate::peer::wire::handshake(far, &about(), PATIENCE).await;
+        let (mut reader, writer, _) = greeted.unwrap();
+        while let Ok(Some(frame)) = reader.next().await {
+            let request = frame.verified_payload().map(serde_json::from_slice);
+            if matches!(request, Ok(Ok(Request::Cancel))) {
+                let failure = Failure::Internal("it was cancelled".into());
+                let text = serde_json::to_vec(&Abort { failure }).unwrap();
+                let abort = Frame::stored(Kind::Abort, 1, 0, &text);
+                writer.send(abort).await.unwrap();
+            }
+        }
+    });
+    Peer::greet("source", near, &about(), PATIENCE)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_transfer_whose_time_is_over_is_cut_and_the_target_stays_ready() {
+    let (_, machine) = machines(&Faults::default());
+    let mut source = stuck_source().await;
+    let mut target = peer("target", &machine).await;
+    let limit = Duration::from_millis(50);
+    let begun = tokio::time::Instant::now();
+    source.limit_transfers(Some(begun + limit));
+    let plan = DatasetPlan {
+        snapshot: SnapshotName::parse("tank/a@x").unwrap(),
+        guid: Guid(7),
+        creation_seconds: 0,
+        target: SnapshotName::parse("backup/a@x").unwrap(),
+        kind: DatasetKind::Filesystem,
+        clearing: None,
+        before: Vec::new(),
+        step: Step::Full,
+        mode: SendMode::Plain,
+        properties: Vec::new(),
+        clone_of: None,
+    };
+    let mut ends = Ends {
+        source: &mut source,
+        target: &mut target,
+    };
+    let observer = Silent;
+    let sent = transfer(&mut ends, &plan, Compression::Off, &observer).await;
+    let error = sent.unwrap_err();
+    assert!(matches!(*error.cause, PeerCause::OutOfTime), "{error}");
+    assert_eq!(error.family(), Family::Transient);
+    assert!(begun.elapsed() >= limit);
+    // One that begins later is not even asked for.
+    let sent = transfer(&mut ends, &plan, Compression::Off, &observer).await;
+    assert!(matches!(*sent.unwrap_err().cause, PeerCause::OutOfTime));
+    let listed = target.tree(&dataset("backup"), Scope::Recursive).await;
+    let listed = listed.unwrap().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
 }
