@@ -36,6 +36,7 @@ mod bequest;
 mod beside;
 mod conversations;
 mod error;
+mod former;
 mod marks;
 mod mounts;
 mod record;

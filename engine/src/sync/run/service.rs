@@ -134,6 +134,8 @@ impl<'a> Work<'a> {
         }
         Self {
             round: Round {
+                service: sync.service,
+                node: sync.node,
                 resource,
                 sends,
                 action: sync.action,
@@ -159,6 +161,10 @@ impl<'a> Work<'a> {
         source: &mut Peer,
         conversations: &mut Conversations<'_>,
     ) -> Result<(), SyncError> {
+        let tree = self.round.source_side().tree(source).await?;
+        if self.round.has_former(&tree) {
+            self.take_over(source, conversations, &tree).await?;
+        }
         let tree = self.round.source_side().recovered(source).await?;
         let mut unfinished = false;
         for (target, reached) in &mut self.targets {
@@ -178,6 +184,30 @@ impl<'a> Work<'a> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Renames on the source what still has former names, by what the targets
+    /// in reach have of it.
+    async fn take_over(
+        &mut self,
+        source: &mut Peer,
+        conversations: &mut Conversations<'_>,
+        tree: &[Dataset],
+    ) -> Result<(), SyncError> {
+        let mut copies = Vec::new();
+        for (target, reached) in &mut self.targets {
+            let Some(mut peer) = taken(conversations, target, reached).await else {
+                continue;
+            };
+            match self.round.side(&target.dst).tree(&mut peer).await {
+                Ok(copy) => {
+                    copies.push((*target, copy));
+                    conversations.keep(target, peer);
+                }
+                Err(error) => *reached = Err(error.into()),
+            }
+        }
+        Ok(self.round.rename_source(source, tree, &copies).await?)
     }
 
     /// Brings the fresh `tosend` to all targets.

@@ -20,6 +20,15 @@ impl Side<'_> {
     /// root does not exist.
     pub(super) async fn recovered(&self, peer: &mut Peer) -> Result<Vec<Dataset>, PeerError> {
         let tree = self.tree(peer).await?;
+        self.recovered_from(peer, tree).await
+    }
+
+    /// The same for a tree that has just been listed.
+    pub(super) async fn recovered_from(
+        &self,
+        peer: &mut Peer,
+        tree: Vec<Dataset>,
+    ) -> Result<Vec<Dataset>, PeerError> {
         let Some(root) = tree.first() else {
             return Ok(tree);
         };
@@ -140,7 +149,7 @@ impl Side<'_> {
         Ok(peer.tree(self.root, self.scope).await?.unwrap_or_default())
     }
 
-    async fn rename(
+    pub(super) async fn rename(
         &self,
         peer: &mut Peer,
         dataset: &DatasetName,
