@@ -2,6 +2,8 @@
 //! operation of every machine.
 
 mod beside;
+mod faults;
+mod former;
 mod heirs;
 mod leftovers;
 mod loss;
