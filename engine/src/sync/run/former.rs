@@ -9,11 +9,11 @@
 //! to be this resource's: a mark of it names the guid, or both sides have the
 //! snapshot and the newest one that they share is called by a name of this
 //! resource; and nobody else in the configuration owns the name on that
-//! dataset.
+//! dataset. A `tosend` that went nowhere goes with the `sent` beside it, which
+//! is why it is renamed first.
 //!
-//! The former `sent` goes first, `sent.old` last. Cut between two renames, each
-//! side has its base under one name or the other, and the next run renames the
-//! rest before it looks at anything else.
+//! Cut between two renames, each side has its base under one name or the other,
+//! and the next run renames the rest before it looks at anything else.
 
 use super::marks::Marks;
 use super::round::Round;
@@ -158,7 +158,16 @@ impl Round<'_> {
     ) -> Vec<Rename> {
         let former = former_names(self.resource);
         let mut renames = Vec::new();
-        for (from, to) in all(&former).into_iter().zip(all(&self.resource.names)) {
+        let is_called = |dataset: &Dataset, short: &ShortName| {
+            let found = dataset.snapshot_by_name(short);
+            found.is_some_and(|snapshot| is_ours(dataset, snapshot))
+        };
+        let names = &self.resource.names;
+        for (from, to) in [
+            (&former.tosend, &names.tosend),
+            (&former.sent, &names.sent),
+            (&former.aside, &names.aside),
+        ] {
             let named = |dataset: &&Dataset| dataset.snapshot_by_name(from).is_some();
             let having: Vec<&Dataset> = tree.iter().filter(named).collect();
             let may_be_renamed = |dataset: &&&Dataset| {
@@ -166,9 +175,8 @@ impl Round<'_> {
                 dataset.snapshot_by_name(to).is_none()
                     && name.snapshot(to).is_ok()
                     && self.service.other_owner(node, name, from, rid).is_none()
-                    && dataset
-                        .snapshot_by_name(from)
-                        .is_some_and(|snapshot| is_ours(dataset, snapshot))
+                    && (is_called(dataset, from)
+                        || *from == former.tosend && is_called(dataset, &former.sent))
             };
             let ours: Vec<_> = having.iter().filter(may_be_renamed).collect();
             let of_root = ours.first().is_some_and(|first| first.name == *root);
