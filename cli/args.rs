@@ -16,7 +16,8 @@ use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::plan::{OnModified, OnNewer};
 use engine::stream::compress::Compression;
-use engine::sync::config::{NodeName, ServiceName};
+use engine::sync::config::{NodeName, Rid, ServiceName};
+use engine::sync::selection::{Selection, TagExpression};
 
 use crate::endpoint::Endpoint;
 
@@ -27,7 +28,8 @@ Exit codes:
   2  mistake in usage or config     7  no usable ZFS
   3  status: warn                   8  the peer speaks another protocol
   4  broken chain, conflict         9  status: undef
-  70 a defect in zferry             128+N  stopped by signal N";
+  11 status: n/a                    70 a defect in zferry
+  128+N  stopped by signal N";
 
 /// Replicates ZFS datasets, one command at a time or as services.
 #[derive(Debug, Parser)]
@@ -119,6 +121,10 @@ pub struct Replicate {
     /// With all datasets below
     #[arg(short, long)]
     pub recursive: bool,
+    /// Also send the snapshots that were taken since the base, each by a stream of
+    /// its own, except those of zferry itself
+    #[arg(short = 'I', long)]
+    pub intermediary: bool,
     /// Send encrypted blocks as they are: the target needs no key
     #[arg(short = 'w', long)]
     pub raw: bool,
@@ -172,15 +178,45 @@ pub enum SyncAction {
 
 /// Show whether the copies of services are up to date
 ///
-/// Reads configuration and recorded states on this machine; connects nowhere.
+/// Reads configuration and recorded states on this machine, and its snapshots
+/// where a state is lost; connects nowhere.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   zferry status
-  zferry status web --json")]
+  zferry status web mail --json
+  zferry status web --rid sync#1")]
 pub struct Status {
-    /// The service [default: all that are configured]
-    pub service: Option<ServiceName>,
+    /// The services [default: all that are configured]
+    pub service: Vec<ServiceName>,
+    #[command(flatten)]
+    pub select: Select,
+}
+
+/// Which resources of the services; the options add up.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Selection")]
+pub struct Select {
+    /// Only these resources
+    #[arg(long, value_name = "RID[,RID]", value_delimiter = ',')]
+    pub rid: Vec<Rid>,
+    /// Only resources with one of these tags; TAG+TAG for both
+    #[arg(long, value_name = "TAG[,TAG]", value_delimiter = ',')]
+    pub tags: Vec<TagExpression>,
+    /// Only resources of these subsets
+    #[arg(long, value_name = "NAME[,NAME]", value_delimiter = ',')]
+    pub subsets: Vec<String>,
+}
+
+impl Select {
+    /// The same for the engine.
+    pub fn selection(&self) -> Selection {
+        Selection {
+            rids: self.rid.clone(),
+            tags: self.tags.clone(),
+            subsets: self.subsets.clone(),
+        }
+    }
 }
 
 /// The far side of a replication, started over SSH; not for a terminal

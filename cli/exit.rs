@@ -12,7 +12,7 @@ use engine::sync::status::State;
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// Done; for `status`: up, or not applicable.
+    /// Done; for `status`: up.
     Done,
     /// Failed, and an operator is needed.
     Failed,
@@ -32,6 +32,8 @@ pub enum Exit {
     Protocol,
     /// The status is undef.
     Undef,
+    /// The status is n/a: nothing of what was asked for is evaluated here.
+    NotApplicable,
     /// A defect in zferry.
     Bug,
     /// Stopped by this signal.
@@ -52,6 +54,7 @@ impl Exit {
             Self::NoZfs => 7,
             Self::Protocol => 8,
             Self::Undef => 9,
+            Self::NotApplicable => 11,
             // EX_SOFTWARE of sysexits.h.
             Self::Bug => 70,
             // As shells report it.
@@ -95,7 +98,8 @@ impl From<Family> for Exit {
 impl From<State> for Exit {
     fn from(state: State) -> Self {
         match state {
-            State::NotApplicable | State::Up => Self::Done,
+            State::Up => Self::Done,
+            State::NotApplicable => Self::NotApplicable,
             State::Warn => Self::Warn,
             State::Undef => Self::Undef,
         }
@@ -126,7 +130,7 @@ mod tests {
     #[test]
     fn no_two_endings_share_a_number() {
         let mut codes: Vec<u8> = FAMILIES.map(|family| Exit::from(family).code()).to_vec();
-        codes.extend([Exit::Done, Exit::Warn, Exit::Undef].map(Exit::code));
+        codes.extend([Exit::Done, Exit::Warn, Exit::Undef, Exit::NotApplicable].map(Exit::code));
         codes.extend([Exit::Signal(2), Exit::Signal(15)].map(Exit::code));
         let count = codes.len();
         codes.sort_unstable();

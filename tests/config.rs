@@ -97,6 +97,22 @@ fn what_a_node_would_do_is_shown_with_everything_resolved() {
 }
 
 #[test]
+fn whom_the_rule_of_production_keeps_out_is_shown() {
+    let place = Place::new();
+    place.configure(
+        "web",
+        &SERVICE.replace("node_env = PRD", "node_env = PRD\nnode_env@n2 = TST"),
+    );
+    let ran = place.run(&["config", "show", "web"]);
+    ran.fails(0, &["nothing is sent on or to these nodes"]);
+    let text = "reached at zferry@10.0.0.2:2222, not sent there: its env is TST\n";
+    assert!(ran.out.contains(text), "{}", ran.out);
+    let ran = place.run(&["config", "show", "web", "--node", "n2"]);
+    let text = "env: PRD (this node: TST: it sends nothing)\n";
+    assert!(ran.out.contains(text), "{}", ran.out);
+}
+
+#[test]
 fn what_another_node_would_do_is_shown_too_and_in_json() {
     let place = Place::new();
     place.configure("web", SERVICE);

@@ -125,19 +125,102 @@ fn trouble_of_the_last_run_is_shown_with_what_it_said() {
     state.record_trouble(of(), trouble);
     store.write(&state).unwrap();
     let ran = place.run(&["status"]);
-    ran.fails(3, &[]);
+    ran.fails(4, &[]);
     assert!(ran.out.contains("no snapshot in common"), "{}", ran.out);
+    // A service that cannot be evaluated does not hide it.
+    let ran = place.run(&["status", "web", "wbe"]);
+    ran.fails(4, &[]);
+    assert!(ran.out.contains("wbe: undef"), "{}", ran.out);
 }
 
 #[test]
-fn a_damaged_state_file_warns_and_is_named() {
+fn each_way_in_which_a_state_file_is_useless_warns_and_is_named() {
     let place = Place::new();
     synced(&place, "web", HOUR);
     let file = place.path("state").join("web/sync.1.json");
-    std::fs::write(&file, "{\"version\": 1").unwrap();
-    let ran = place.run(&["status", "web"]);
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let cut = &whole[..whole.len() / 2];
+    for (text, why) in [
+        (cut, "cut off or damaged"),
+        ("", "empty"),
+        (
+            &*whole.replace("\"version\": 1", "\"version\": 2"),
+            "version 2",
+        ),
+        (&*whole.replace("\"web\"", "\"mail\""), "about mail sync#1"),
+        (
+            &*whole.replace("\"sync#1\"", "\"sync#2\""),
+            "about web sync#2",
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ran = place.run(&["status", "web"]);
+        ran.fails(3, &[]);
+        for expected in ["sync.1.json", why] {
+            assert!(ran.out.contains(expected), "{expected} not in {}", ran.out);
+        }
+        let ran = place.run(&["status", "web", "--json"]);
+        let resource = &ran.last_json()["result"]["services"][0]["resources"][0];
+        assert_eq!(resource["reasons"][0]["code"], "state_unreadable", "{why}");
+    }
+}
+
+#[test]
+fn a_state_from_the_future_warns_of_the_clocks_and_has_no_age() {
+    let place = Place::new();
+    place.configure("web", SERVICE);
+    synced(&place, "web", HOUR);
+    let file = place.path("state").join("web/sync.1.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (then, ahead) = (ago(HOUR).0, ago(Duration::ZERO).0 + 7200);
+    // The second between the two calls of the clock may have passed.
+    let future = (then - 2..=then).fold(text.clone(), |text, then| {
+        text.replace(&then.to_string(), &ahead.to_string())
+    });
+    assert_ne!(future, text);
+    std::fs::write(&file, future).unwrap();
+    let ran = place.run(&["status", "web", "--json"]);
     ran.fails(3, &[]);
-    assert!(ran.out.contains("sync.1.json"), "{}", ran.out);
+    let copy = &ran.last_json()["result"]["services"][0]["resources"][0]["copies"][0];
+    assert_eq!(copy["reasons"][0]["code"], "clock_skew");
+    assert!(copy["data_age_seconds"].is_null() && copy["run_age_seconds"].is_null());
+}
+
+#[test]
+fn a_selection_narrows_the_answer_and_a_name_that_fits_nothing_is_a_mistake() {
+    let place = Place::new();
+    synced(&place, "web", AGES);
+    let two = format!("{SERVICE}[sync#2]\nsrc@n1 = tank/b\ndst = backup/b\ntarget = nodes\n");
+    let more = "tags = big\nsubset = night\ndisable = true\n";
+    place.configure("web", &format!("{two}{more}"));
+    place.run(&["status", "web"]).fails(3, &[]);
+    for option in [
+        ["--rid", "sync#2"],
+        ["--tags", "big"],
+        ["--subsets", "night"],
+    ] {
+        let ran = place.run(&[&["status", "web"], &option[..]].concat());
+        ran.fails(11, &[]);
+        assert!(ran.out.contains("sync#2: n/a: disabled"), "{}", ran.out);
+        assert!(!ran.out.contains("sync#1"), "{}", ran.out);
+    }
+    let ran = place.run(&["status", "--rid", "sync#1,sync#2"]);
+    ran.fails(3, &[]);
+    place
+        .run(&["status", "--rid", "sync#9"])
+        .fails(2, &["--rid sync#9"]);
+    place
+        .run(&["status", "--tags", "a+"])
+        .fails(2, &["tag1+tag2"]);
+}
+
+#[test]
+fn a_node_without_a_part_in_a_service_answers_that_it_is_not_applicable() {
+    let place = Place::new();
+    synced(&place, "web", HOUR);
+    let ran = place.run(&["status", "web", "--node", "n9"]);
+    ran.fails(11, &[]);
+    assert!(ran.out.contains("web: n/a"), "{}", ran.out);
 }
 
 #[test]

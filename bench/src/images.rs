@@ -158,6 +158,7 @@ fn bare(pools: &Pools, from: &SnapshotName) -> Result<()> {
 fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> Result<()> {
     let job = Job {
         loss: engine::plan::Loss::default(),
+        intermediary: engine::plan::Intermediary::Skip,
         source: from.dataset.clone(),
         target: target(),
         snapshot: SnapshotChoice::Existing(from.short.clone()),
@@ -190,6 +191,7 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         zfs: Arc::clone(pools) as Arc<dyn Zfs>,
         authorization: Authorization::everything(),
         states: None,
+        claims: None,
         about: about.clone(),
         patience: PATIENCE,
     };

@@ -89,7 +89,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure
     let result = match command {
         Command::Replicate(args) => replicate::run(context, args).await,
         Command::Sync(args) => sync::run(context, args).await,
-        Command::Status(args) => status::run(context, &args),
+        Command::Status(args) => status::run(context, &args).await,
         Command::Config(args) => config::run(context, args).await,
         Command::Images(args) => image::run(context, args).await,
         Command::Inspect(args) => inspect::run(context, args).await,

@@ -7,8 +7,10 @@ mod report;
 use std::time::{Duration, Instant};
 
 use engine::error::Family;
+use engine::helper::ClaimFolder;
 use engine::name::ShortName;
 use engine::peer::Peer;
+use engine::plan::Intermediary;
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
@@ -102,6 +104,7 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         zfs: Machine::new(images),
         transfer: args.transfer.clone(),
         states: None,
+        claims: ClaimFolder::below(&context.global.state),
         observer: &*observer,
     };
     // Whoever is far away first: that is what takes long, and may fail.
@@ -160,6 +163,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
         },
         compression: args.transfer.compression(),
         loss: args.loss.allowed(),
+        intermediary: if args.intermediary {
+            Intermediary::Carry
+        } else {
+            Intermediary::Skip
+        },
         rehearsal: args.dry_run,
     }
 }

@@ -13,5 +13,6 @@ mod mounts;
 mod repairs;
 mod replicate;
 mod ssh;
+mod status;
 mod sync;
 mod three;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use engine::sync::config::{
-    Connection, NodeName, Reception, Resource, Role, Service, Target, TargetKind, Topology,
+    Connection, ENV_PRODUCTION, NodeName, Reception, Resource, Role, Service, Target, TargetKind,
+    Topology,
 };
 use engine::sync::state::{ResourceState, StateStore};
 use serde_json::{Value, json};
@@ -122,7 +123,12 @@ impl Shown<'_> {
         text += &format!("  topology: {primary}\n");
         if let Some(env) = service.env() {
             let own = service.node_env(node).unwrap_or("not said");
-            text += &format!("  env: {env} (this node: {own})\n");
+            let refused = if self.is_kept_out(node) {
+                ": it sends nothing"
+            } else {
+                ""
+            };
+            text += &format!("  env: {env} (this node: {own}{refused})\n");
         }
         let images = service.images(node);
         if !images.is_empty() {
@@ -132,7 +138,7 @@ impl Shown<'_> {
         let wait = engine::sync::config::duration_text(service.lock_timeout());
         text += &format!("  lock_timeout: {wait}\n");
         for resource in &self.resources {
-            text += &resource_text(resource);
+            text += &self.resource_text(resource);
             if may_send(resource) {
                 let state = self.state(resource);
                 text += &policy::text(resource, state.as_ref());
@@ -147,7 +153,7 @@ impl Shown<'_> {
     fn value(&self) -> Value {
         let service = self.service;
         let resources = self.resources.iter().map(|resource| {
-            let mut value = resource_value(resource);
+            let mut value = self.resource_value(resource);
             if may_send(resource) {
                 let state = self.state(resource);
                 policy::add(&mut value, resource, state.as_ref());
@@ -175,6 +181,85 @@ impl Shown<'_> {
         })
     }
 
+    fn resource_text(&self, resource: &Resource) -> String {
+        let mut words = Vec::new();
+        words.extend(resource.disabled.then_some("disabled"));
+        words.extend(resource.optional.then_some("optional"));
+        let words = match words.as_slice() {
+            [] => String::new(),
+            words => format!(" ({})", words.join(", ")),
+        };
+        let mut text = format!("{}{words}\n", resource.rid);
+        if let Some(comment) = &resource.comment {
+            text += &format!("  comment: {}\n", comment.replace('\n', " "));
+        }
+        match &resource.role {
+            Role::ReceiverOnly(why) => text += &format!("  sends nothing: {why}\n"),
+            Role::SenderByMount(sends) => {
+                let path = sends.mount_point.display();
+                text += &format!("  src: what is mounted at {path}\n  dst: {}\n", sends.dst);
+            }
+            Role::Sender(sends) => {
+                let at = sends.mount_point.as_ref();
+                let at = at.map(|path| format!(" (mounted at {})", path.display()));
+                text += &format!(
+                    "  src: {}{}\n  dst: {}\n",
+                    sends.src,
+                    at.unwrap_or_default(),
+                    sends.dst
+                );
+            }
+        }
+        if may_send(resource) && resource.targets().is_empty() {
+            text += "  target: none besides this node\n";
+        }
+        for target in resource.targets() {
+            let env = self.service.node_env(&target.node).unwrap_or_default();
+            let kept_out = if self.is_kept_out(&target.node) {
+                format!(", not sent there: its env is {env}")
+            } else {
+                String::new()
+            };
+            text += &format!("  target: {}{kept_out}\n", target_text(target));
+        }
+        text
+    }
+
+    fn resource_value(&self, resource: &Resource) -> Value {
+        let (why, src, mount_point, dst) = match &resource.role {
+            Role::ReceiverOnly(why) => (Some(why.to_string()), None, None, None),
+            Role::SenderByMount(sends) => (None, None, Some(&sends.mount_point), Some(&sends.dst)),
+            Role::Sender(sends) => (
+                None,
+                Some(&sends.src),
+                sends.mount_point.as_ref(),
+                Some(&sends.dst),
+            ),
+        };
+        let targets = resource.targets().iter().map(|target| {
+            let mut value = target_value(target);
+            value["kept_out"] = self.is_kept_out(&target.node).into();
+            value
+        });
+        json!({
+            "rid": resource.rid.as_str(),
+            "disabled": resource.disabled,
+            "optional": resource.optional,
+            "comment": resource.comment,
+            "sends_nothing": why,
+            "src": src,
+            "mount_point": mount_point,
+            "dst": dst,
+            "targets": targets.collect::<Vec<_>>(),
+        })
+    }
+
+    /// The rule of production: nothing is sent on or to this node.
+    fn is_kept_out(&self, node: &NodeName) -> bool {
+        let env = self.service.node_env(node);
+        self.service.env() == Some(ENV_PRODUCTION) && env.is_some_and(|env| env != ENV_PRODUCTION)
+    }
+
     /// What is known of earlier runs. A state that cannot be read is told by
     /// `zferry status`.
     fn state(&self, resource: &Resource) -> Option<ResourceState> {
@@ -196,44 +281,6 @@ fn joined(nodes: &[NodeName]) -> String {
 /// Whether this node may be the sender.
 fn may_send(resource: &Resource) -> bool {
     !resource.disabled && !matches!(resource.role, Role::ReceiverOnly(_))
-}
-
-fn resource_text(resource: &Resource) -> String {
-    let mut words = Vec::new();
-    words.extend(resource.disabled.then_some("disabled"));
-    words.extend(resource.optional.then_some("optional"));
-    let words = match words.as_slice() {
-        [] => String::new(),
-        words => format!(" ({})", words.join(", ")),
-    };
-    let mut text = format!("{}{words}\n", resource.rid);
-    if let Some(comment) = &resource.comment {
-        text += &format!("  comment: {}\n", comment.replace('\n', " "));
-    }
-    match &resource.role {
-        Role::ReceiverOnly(why) => text += &format!("  sends nothing: {why}\n"),
-        Role::SenderByMount(sends) => {
-            let path = sends.mount_point.display();
-            text += &format!("  src: what is mounted at {path}\n  dst: {}\n", sends.dst);
-        }
-        Role::Sender(sends) => {
-            let at = sends.mount_point.as_ref();
-            let at = at.map(|path| format!(" (mounted at {})", path.display()));
-            text += &format!(
-                "  src: {}{}\n  dst: {}\n",
-                sends.src,
-                at.unwrap_or_default(),
-                sends.dst
-            );
-        }
-    }
-    if may_send(resource) && resource.targets().is_empty() {
-        text += "  target: none besides this node\n";
-    }
-    for target in resource.targets() {
-        text += &format!("  target: {}\n", target_text(target));
-    }
-    text
 }
 
 fn target_text(target: &Target) -> String {
@@ -288,30 +335,6 @@ fn reception_text(reception: &Reception) -> String {
         )
     });
     from.collect()
-}
-
-fn resource_value(resource: &Resource) -> Value {
-    let (why, src, mount_point, dst) = match &resource.role {
-        Role::ReceiverOnly(why) => (Some(why.to_string()), None, None, None),
-        Role::SenderByMount(sends) => (None, None, Some(&sends.mount_point), Some(&sends.dst)),
-        Role::Sender(sends) => (
-            None,
-            Some(&sends.src),
-            sends.mount_point.as_ref(),
-            Some(&sends.dst),
-        ),
-    };
-    json!({
-        "rid": resource.rid.as_str(),
-        "disabled": resource.disabled,
-        "optional": resource.optional,
-        "comment": resource.comment,
-        "sends_nothing": why,
-        "src": src,
-        "mount_point": mount_point,
-        "dst": dst,
-        "targets": resource.targets().iter().map(target_value).collect::<Vec<_>>(),
-    })
 }
 
 fn target_value(target: &Target) -> Value {

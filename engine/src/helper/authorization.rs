@@ -108,6 +108,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
                 .chain(origin)
                 .collect()
         }
+        Request::Claim { dataset, .. } => vec![dataset],
         Request::PutState { dataset, .. } => vec![dataset],
         // What is mounted is only known when ZFS has been asked: `requests`
         // asks `permits` about the answer.

@@ -7,6 +7,7 @@
 //! next run can start from.
 
 mod authorization;
+mod claim;
 mod copies;
 mod receiving;
 mod requests;
@@ -14,4 +15,5 @@ mod sending;
 mod serve;
 
 pub use authorization::Authorization;
+pub use claim::{Claim, ClaimError, ClaimFolder};
 pub use serve::{Helper, Reach, StateKeeper, serve};

@@ -279,6 +279,26 @@ impl Peer {
         }
     }
 
+    /// Keeps other drivers from a destination until this conversation ends.
+    /// `purpose` says what for, to whoever comes second.
+    ///
+    /// # Errors
+    /// [`PeerError`], with [`crate::protocol::message::Failure::Claimed`] if
+    /// another driver has it.
+    pub async fn claim(
+        &mut self,
+        dataset: &DatasetName,
+        scope: Scope,
+        purpose: &str,
+    ) -> Result<(), PeerError> {
+        let request = Request::Claim {
+            dataset: dataset.clone(),
+            scope,
+            purpose: purpose.to_owned(),
+        };
+        self.order(&request).await
+    }
+
     /// Has the helper store the state of a resource.
     ///
     /// # Errors

@@ -150,6 +150,16 @@ pub enum Request {
         /// The snapshot the stream has to start from.
         from_guid: Option<Guid>,
     },
+    /// Keep other drivers from this destination until the session ends.
+    /// Answer: [`Reply::Done`], or [`Failure::Claimed`].
+    Claim {
+        /// The destination.
+        dataset: DatasetName,
+        /// Whether everything below it is meant too.
+        scope: Scope,
+        /// What for, for whoever comes second: "sync of web sync#1".
+        purpose: String,
+    },
     /// Store the state of a resource. Answer: [`Reply::Done`].
     PutState {
         /// The service.
@@ -300,6 +310,22 @@ pub enum Failure {
         /// The sender's reason.
         reason: String,
     },
+    /// Another driver has claimed the destination, or a part of it.
+    #[error("{dataset} cannot be received into now: it is in use by {holder}")]
+    Claimed {
+        /// The destination.
+        dataset: DatasetName,
+        /// Who has it, and for what.
+        holder: String,
+    },
+    /// The helper cannot keep others from the destination.
+    #[error("{dataset} cannot be locked: {reason}")]
+    NoClaim {
+        /// The destination.
+        dataset: DatasetName,
+        /// Why.
+        reason: String,
+    },
     /// The state file could not be stored.
     #[error("the state of {service} {rid} could not be stored: {reason}")]
     State {
@@ -329,9 +355,24 @@ impl Failure {
             Self::Zfs(error) => error.family(),
             Self::NotAllowed { .. } => Family::Refused,
             Self::BadRequest(_) => Family::Protocol,
-            Self::OtherGuid { .. } | Self::State { .. } => Family::Failed,
-            Self::Stream { .. } | Self::GivenUp { .. } => Family::Transient,
+            Self::OtherGuid { .. } | Self::State { .. } | Self::NoClaim { .. } => Family::Failed,
+            Self::Stream { .. } | Self::GivenUp { .. } | Self::Claimed { .. } => Family::Transient,
             Self::Internal(_) => Family::Bug,
+        }
+    }
+}
+
+impl Failure {
+    /// What to do next, if that is the same whatever was going on.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Claimed { .. } => Some("run the same command again when the other one has ended"),
+            Self::NoClaim { .. } => Some(
+                "give the helper on that machine a folder that its account may write to: \
+                 zferry --state DIR helper (remote_command in a service's configuration)",
+            ),
+            _ => None,
         }
     }
 }

@@ -32,6 +32,16 @@ pub struct Moved {
     pub refused: Vec<PropertyRefusal>,
 }
 
+impl Moved {
+    /// Together with what another transfer of the same dataset moved.
+    pub(crate) fn add(&mut self, more: Self) {
+        self.raw_bytes += more.raw_bytes;
+        self.wire_bytes += more.wire_bytes;
+        // The same properties go with each.
+        self.refused = more.refused;
+    }
+}
+
 /// The two ends of a transfer.
 pub(crate) struct Ends<'a> {
     pub source: &'a mut Peer,

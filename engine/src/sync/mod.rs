@@ -15,5 +15,6 @@ pub mod config;
 pub mod moment;
 pub mod run;
 pub mod schedule;
+pub mod selection;
 pub mod state;
 pub mod status;

@@ -149,6 +149,25 @@ fn datasets(names: &[SnapshotName]) -> impl Iterator<Item = &DatasetName> {
     names.iter().map(|name| &name.dataset)
 }
 
+/// What the kernel has mounted, unless its name would lead to an image: that
+/// is another dataset.
+fn kernels_own(
+    found: Option<DatasetName>,
+    is_image: impl Fn(&str) -> bool,
+    path: &Path,
+) -> Result<Option<DatasetName>, ZfsError> {
+    match found {
+        Some(dataset) if is_image(dataset.pool()) => Err(ZfsError {
+            detail: format!(
+                "{dataset} of the kernel is; the name `{}` means an image here",
+                dataset.pool()
+            ),
+            ..mounted::failed(path, ZfsErrorKind::Invalid)
+        }),
+        found => Ok(found),
+    }
+}
+
 /// A base has to be in the pool of what is sent.
 fn check_base(request: &SendRequest) -> Result<(), ZfsError> {
     let dataset = &request.snapshot.dataset;
@@ -241,16 +260,22 @@ impl Zfs for Pools {
 
     /// Images are mounted nowhere; what is mounted belongs to the kernel.
     fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {
-        if let Some(kernel) = self.kernel.get() {
-            return kernel.dataset_mounted_at(path);
-        }
-        match (self.open_kernel)() {
-            Ok(opened) => self.kernel.get_or_init(|| opened).dataset_mounted_at(path),
-            Err(missing) => Err(ZfsError {
-                detail: format!("{missing}, and images are mounted nowhere"),
-                ..mounted::failed(path, ZfsErrorKind::NotSupported)
-            }),
-        }
+        let found = match self.kernel.get() {
+            Some(kernel) => kernel.dataset_mounted_at(path)?,
+            None => match (self.open_kernel)() {
+                Ok(opened) => self
+                    .kernel
+                    .get_or_init(|| opened)
+                    .dataset_mounted_at(path)?,
+                Err(missing) => {
+                    return Err(ZfsError {
+                        detail: format!("{missing}, and images are mounted nowhere"),
+                        ..mounted::failed(path, ZfsErrorKind::NotSupported)
+                    });
+                }
+            },
+        };
+        kernels_own(found, |pool| self.images.contains_key(pool), path)
     }
 
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {
@@ -324,6 +349,27 @@ mod tests {
             assert_eq!(tree.unwrap().len(), 1);
         }
         assert_eq!(opened.load(std::sync::atomic::Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_the_kernel_has_mounted_is_not_taken_for_an_image_of_the_same_name() {
+        let path = Path::new("/srv");
+        let found = || Some(dataset("tank/a"));
+        let own = kernels_own(found(), |pool| pool == "safe", path);
+        assert_eq!(own, Ok(found()));
+        let error = kernels_own(found(), |pool| pool == "tank", path).unwrap_err();
+        assert_eq!(error.kind, ZfsErrorKind::Invalid);
+        assert!(
+            error.to_string().contains("tank/a of the kernel"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn without_zfs_what_is_mounted_cannot_be_said() {
+        let error = absent().dataset_mounted_at(Path::new("/srv")).unwrap_err();
+        assert_eq!(error.kind, ZfsErrorKind::NotSupported);
+        assert!(error.to_string().contains("no /dev/zfs"), "{error}");
     }
 
     #[test]

@@ -13,11 +13,12 @@ pub(super) const CASES: &[Case] = cases![Zferry:
     a_service_goes_full_then_incremental_and_both_nodes_are_up,
     a_swap_of_roles_stays_incremental,
     a_broken_chain_is_noticed_and_never_repaired_by_a_full,
-    a_full_sync_does_not_touch_a_copy_that_exists,
+    a_full_sync_takes_the_place_of_a_copy_and_keeps_it_until_it_is_confirmed,
     a_base_destroyed_by_hand_is_found_by_its_mark,
     a_rotation_that_was_cut_is_completed,
     a_run_cut_after_the_transfer_is_committed_by_the_next,
     a_configuration_with_mistakes_lists_all_of_them,
+    a_mount_point_is_sent_as_what_is_mounted_there,
 ];
 
 /// A service of one resource between the two guests.
@@ -248,23 +249,41 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full(pair: &Pair) -> Result
     Ok(())
 }
 
-fn a_full_sync_does_not_touch_a_copy_that_exists(pair: &Pair) -> Result<()> {
+fn a_full_sync_takes_the_place_of_a_copy_and_keeps_it_until_it_is_confirmed(
+    pair: &Pair,
+) -> Result<()> {
     let service = Service::new(pair, "again")?;
     service.write(1)?;
     service.sync("full")?;
     service.ensure_in_step()?;
-    let before = service.on_target.guids()?;
-    let refused = service.run(&pair.source, "full")?;
-    ensure!(refused.code == 4, "exit {}", refused.code);
-    ensure!(
-        refused.error_text().contains("zfs rename"),
-        "it does not say what to do: {}",
-        refused.error_text()
-    );
-    ensure!(service.on_target.guids()? == before, "the target changed");
-    pair.target
-        .sh(format!("zfs rename {0} {0}.old", service.on_target.name()))?;
+    // A copy that is mounted, with a snapshot that is nobody else's.
+    let target = &service.on_target;
+    pair.target.sh(format!(
+        "zfs mount {0} && zfs snapshot {0}@mine && echo mine > /{0}/mine",
+        target.name()
+    ))?;
+    service.write(2)?;
     service.sync("full")?;
+    service.ensure_in_step()?;
+    let copies = || {
+        pair.target.sh(format!(
+            "zfs list -H -o name -r -d 1 $(dirname {0}) | grep {0}.zferry- || true",
+            target.name()
+        ))
+    };
+    let old = copies()?.trim().to_owned();
+    ensure!(old.contains(".zferry-old-") && !old.contains('\n'), "{old}");
+    pair.target.sh(format!(
+        "zfs list {old}@mine && test \"$(cat $(zfs get -H -o value mountpoint {old})/mine)\" = mine"
+    ))?;
+    // And it goes, mounted as it is, with its snapshots and its child.
+    let held = format!("zfs hold keep {old}@mine");
+    pair.target.sh(held)?;
+    let told = service.sync("confirm")?;
+    ensure!(copies()?.trim() == old, "{}", told.error_text());
+    pair.target.sh(format!("zfs release keep {old}@mine"))?;
+    service.sync("confirm")?;
+    ensure!(copies()?.trim().is_empty(), "{}", copies()?);
     service.ensure_in_step()
 }
 
@@ -334,5 +353,41 @@ fn a_configuration_with_mistakes_lists_all_of_them(pair: &Pair) -> Result<()> {
     for part in ["mistakes.conf", "traget", "target", "3parsecs"] {
         ensure!(text.contains(part), "{part} is not mentioned: {text}");
     }
+    Ok(())
+}
+
+fn a_mount_point_is_sent_as_what_is_mounted_there(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "mounted")?;
+    let path = service.on_source.property("mountpoint")?;
+    for host in [&pair.source, &pair.target] {
+        host.sh(format!(
+            "sed -i {} /etc/zferry/mounted.conf",
+            quote(&format!("s|^src@source = .*|src@source = {path}|"))
+        ))?;
+    }
+    service.write(1)?;
+    service.sync("nodes")?;
+    service.ensure_in_step()?;
+    let shown = pair
+        .source
+        .run(pair.source.zferry(["config", "show", "mounted"]))?;
+    let expected = format!("src: {} (mounted at {path})", service.on_source.name());
+    ensure!(
+        shown.ok() && shown.text().contains(&expected),
+        "{expected} is not in {}\n{}",
+        shown.text(),
+        shown.error_text()
+    );
+    // What is not mounted is not sent under the name of something else.
+    service
+        .on_source
+        .sh("cd / && zfs unmount $D/child; zfs unmount $D")?;
+    let refused = service.run(&pair.source, "update")?;
+    ensure!(
+        refused.code == 1 && refused.error_text().contains("no dataset is mounted at"),
+        "exit {}: {}",
+        refused.code,
+        refused.error_text()
+    );
     Ok(())
 }

@@ -24,6 +24,7 @@ mod resource;
 mod service;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod value;
 mod views;
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::*;
 
+mod beside;
 mod mistakes;
+mod mounts;
 mod random;
 
 const PAGE: &str = "
@@ -351,116 +353,6 @@ fn in_production_a_node_whose_env_is_not_said_is_noticed() {
     assert!(found[0].ends_with(": d1"), "{found:?}");
     assert!(notices("env = PRD\nnode_env = PRD\n").is_empty());
     assert!(notices("env = TST\n").is_empty());
-}
-
-fn mounted(
-    list: &[(&str, &str)],
-) -> std::collections::BTreeMap<std::path::PathBuf, crate::name::DatasetName> {
-    let entry = |(path, dataset): &(&str, &str)| {
-        (
-            path.into(),
-            crate::name::DatasetName::parse(dataset).unwrap(),
-        )
-    };
-    list.iter().map(entry).collect()
-}
-
-#[test]
-fn a_mount_point_becomes_the_dataset_that_is_mounted_there_when_its_node_says_so() {
-    let service = service_with("src@n1 = /srv/{name}\ndst = back/a\ntarget = nodes drpnodes\n");
-    let resource = only(&service, "n1");
-    assert!(resource.sends().is_none());
-    assert_eq!(resource.targets().len(), 2);
-    let points = service.mount_points(&node("n1"));
-    assert_eq!(
-        (points.len(), points[0].path.as_path()),
-        (1, Path::new("/srv/svc"))
-    );
-    assert_eq!(service.mount_points(&node("n2")), []);
-    // The receivers know all that they need.
-    let from = &service.receives_for(&node("d1")).unwrap()[0].from[0];
-    assert_eq!((from.dst.as_str(), &from.src), ("back/a", &None));
-
-    let other = service
-        .with_mounts(&node("n1"), &mounted(&[("/srv", "tank")]))
-        .unwrap();
-    assert_eq!(other.mount_points(&node("n1")), points);
-    let there = other
-        .with_mounts(&node("n1"), &mounted(&[("/srv/svc", "tank/s")]))
-        .unwrap();
-    assert_eq!(there.mount_points(&node("n1")), []);
-    let sends = sends(&there, "n1");
-    assert_eq!(
-        (sends.src.as_str(), sends.dst.as_str()),
-        ("tank/s", "back/a")
-    );
-    assert_eq!(sends.mount_point.as_deref(), Some(Path::new("/srv/svc")));
-    assert_eq!(sends.targets, resource.targets());
-}
-
-#[test]
-fn what_is_mounted_is_checked_like_what_is_written() {
-    let local = service_with("src@n1 = /srv\ndst = tank/copy\ntarget = local\n");
-    let error = local
-        .with_mounts(&node("n1"), &mounted(&[("/srv", "tank/s")]))
-        .unwrap_err();
-    assert!(error.to_string().contains("in one pool of n1"), "{error}");
-    let two = service(
-        "[sync#1]\nsrc@n1 = /srv\ndst = back/a\ntarget = nodes\n\
-         [sync#2]\nsrc@n1 = tank/s/child\ndst = back/b\ntarget = nodes\n",
-    );
-    let error = two
-        .with_mounts(&node("n1"), &mounted(&[("/srv", "tank/s")]))
-        .unwrap_err();
-    assert!(error.to_string().contains("naming = rid"), "{error}");
-    assert!(
-        two.with_mounts(&node("n1"), &mounted(&[("/srv", "tank/other")]))
-            .is_ok()
-    );
-}
-
-fn named(name: &str, text: &str) -> Service {
-    let name = ServiceName::parse(name).unwrap();
-    let file = format!("/etc/{name}.conf");
-    Service::parse(&name, Path::new(&file), with_nodes(text).as_bytes()).unwrap()
-}
-
-#[test]
-fn two_services_in_each_others_way_are_told_with_the_line_of_one_and_the_name_of_the_other() {
-    let data = named("one", "[sync#1]\nsrc@n1 = tank/a\ntarget = nodes\n");
-    for (text, part) in [
-        (
-            "[sync#2]\nsrc@n1 = tank/a/b\ndst = x/y\ntarget = nodes\n",
-            "snapshots would be those of",
-        ),
-        (
-            "[sync#2]\nsrc@n2 = tank/a\ndst = x/y\ntarget = drpnodes\n",
-            "snapshots would be those of",
-        ),
-        (
-            "[sync#2]\nsrc@n1 = x/y\ndst = tank/a\ntarget = nodes\n",
-            "receives into the same place",
-        ),
-    ] {
-        let found = crossings(&[data.clone(), named("two", text)]);
-        assert_eq!(found.len(), 1, "{text}: {found:#?}");
-        let crossing = &found[0];
-        assert_eq!(
-            (crossing.service.as_str(), crossing.with.as_str()),
-            ("two", "one")
-        );
-        let said = crossing.mistake.to_string();
-        assert!(said.starts_with("line ") && said.contains(part), "{said}");
-        assert!(said.contains("(one sync#1)"), "{said}");
-    }
-    for text in [
-        "[sync#2]\nsrc@n1 = tank/c\ntarget = nodes\n",
-        "[sync#2]\nnaming = rid\nsrc@n1 = tank/a\ndst = x/y\ntarget = nodes\n",
-        "[sync#2]\nsrc@n1 = tank/a\ndst = x/y\ntarget = nodes\nimage@n1 = tank=/i/other.img\n",
-        "[sync#2]\nsrc@n1 = tank/a\ndst = x/y\ntarget = nodes\ndisable = true\n",
-    ] {
-        assert_eq!(crossings(&[data.clone(), named("two", text)]), [], "{text}");
-    }
 }
 
 #[test]

@@ -183,6 +183,7 @@ impl TargetError {
         match self {
             Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
             Self::Replicate(error) => error.remedies(),
+            Self::Peer(error) => error.remedies(),
             Self::RootOfPool { dst } => vec![format!(
                 "send into a dataset below it: set dst = {dst}/NAME in the configuration"
             )],

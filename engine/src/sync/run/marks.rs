@@ -8,24 +8,32 @@
 //! cost no space. Their names carry resource, target and guid; when a target is
 //! in reach, those it has no use for are destroyed.
 
+use std::collections::HashSet;
+
 use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
+use crate::plan::TreePlan;
+use crate::protocol::message::NAMES_MAX;
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
 /// The marks of one target of one resource.
-pub(super) struct Marks {
+pub(in crate::sync) struct Marks {
     prefix: String,
+    /// Marks that `begin` made of bases and of what lies between: no listing has
+    /// them yet.
+    passing: Vec<BookmarkName>,
 }
 
 impl Marks {
-    pub(super) fn new(rid: &Rid, target: &Target) -> Self {
+    pub(in crate::sync) fn new(rid: &Rid, target: &Target) -> Self {
         let place = match target.kind {
             TargetKind::Local => "local",
             TargetKind::Nodes | TargetKind::DrpNodes => target.node.as_str(),
         };
         Self {
             prefix: format!("zferry.{}.{place}.", rid.dotted()),
+            passing: Vec::new(),
         }
     }
 
@@ -45,45 +53,67 @@ impl Marks {
     /// Before `tosend` travels: marks it, marks what it starts from, and destroys
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
-    /// may be all that this target shares. `has` says whether it has a snapshot
-    /// of a dataset of the source.
+    /// may be all that this target shares. So does each snapshot in between, which
+    /// may be gone on the source when the target has just received it. `has`
+    /// says whether it has a snapshot of a dataset of the source.
     pub(super) async fn begin(
-        &self,
+        &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
+        plan: &TreePlan,
         has: impl Fn(&Dataset, Guid) -> bool,
     ) -> Result<(), PeerError> {
+        let between: HashSet<Guid> = plan
+            .datasets
+            .iter()
+            .flat_map(|dataset| &dataset.before)
+            .map(|stream| stream.guid)
+            .collect();
         let mut new = Vec::new();
         let mut useless = Vec::new();
         for dataset in tree {
             let sending = dataset.snapshot_by_name(tosend);
             let is_useful = |guid: Guid| {
-                sending.is_some_and(|sending| sending.guid == guid) || has(dataset, guid)
+                sending.is_some_and(|sending| sending.guid == guid)
+                    || between.contains(&guid)
+                    || has(dataset, guid)
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
             let Some(sending) = sending else { continue };
             let base = dataset.snapshots.iter().rev().find(|snapshot| {
                 snapshot.createtxg < sending.createtxg && has(dataset, snapshot.guid)
             });
-            for snapshot in std::iter::once(sending).chain(base) {
-                new.extend(self.missing(dataset, snapshot));
+            let carried = dataset
+                .snapshots
+                .iter()
+                .filter(|snapshot| between.contains(&snapshot.guid));
+            new.extend(self.missing(dataset, sending));
+            for snapshot in base.into_iter().chain(carried) {
+                if let Some(mark) = self.missing(dataset, snapshot) {
+                    self.passing.push(BookmarkName {
+                        dataset: dataset.name.clone(),
+                        short: mark.short.clone(),
+                    });
+                    new.push(mark);
+                }
             }
         }
-        if !new.is_empty() {
-            source.bookmark(new).await?;
+        for part in new.chunks(NAMES_MAX) {
+            source.bookmark(part.to_vec()).await?;
         }
         destroy(source, useless).await
     }
 
-    /// After the target has committed `tosend`: destroys the older marks.
+    /// After the target has committed `tosend`: destroys the other marks, those
+    /// that were listed and those that `begin` made.
     pub(super) async fn end(
         &self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
     ) -> Result<(), PeerError> {
-        let mut older = Vec::new();
+        let mut older = self.passing.clone();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
@@ -132,8 +162,15 @@ impl Marks {
         source.bookmark(new).await
     }
 
-    /// What this target may have of `dataset`, by its marks there.
-    pub(super) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
+    /// True if `dataset` has a mark of any target of the resource.
+    pub(in crate::sync) fn any(rid: &Rid, dataset: &Dataset) -> bool {
+        let prefix = format!("zferry.{}.", rid.dotted());
+        let mut marks = dataset.bookmarks.iter();
+        marks.any(|mark| mark.short.as_str().starts_with(&prefix))
+    }
+
+    /// What this target may have of `dataset`, by its marks there; oldest first.
+    pub(in crate::sync) fn guids(&self, dataset: &Dataset) -> Vec<Guid> {
         let marks = dataset.bookmarks.iter();
         marks
             .filter(|mark| self.is_ours(&mark.short))
@@ -174,8 +211,8 @@ impl Marks {
 }
 
 pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
-    if marks.is_empty() {
-        return Ok(());
+    for part in marks.chunks(NAMES_MAX) {
+        peer.destroy_bookmarks(part.to_vec()).await?;
     }
-    peer.destroy_bookmarks(marks).await
+    Ok(())
 }

@@ -17,8 +17,12 @@
 //! | cut after | source has | target has | the next run |
 //! |---|---|---|---|
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
-//! | mark | the same, #mark=S1 | sent=S0 | the same |
+//! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
 //! | target: unknown tosend destroyed | the same | sent=S0 | the same |
+//! | target: snapshots given up, where that is allowed | the same | sent=S0 is the newest, changes after it | rolls back, if that is allowed still |
+//! | target: rolled back | the same | sent=S0 in some datasets, changes in others | the same |
+//! | some of the snapshots in between | sent=S0 tosend=S1 #mark=D | sent=S0 D | sends D→…→S2, from the mark if D is gone |
+//! | a snapshot in between, in the middle | sent=S0 tosend=S1 #mark=D | sent=S0, a part of D | sends the rest of D, then D→…→S2 |
 //! | transfer of a part of the tree | sent=S0 tosend=S1 | tosend=S1 in some | completes S1, commits, then sends S1→S2 |
 //! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |
@@ -30,6 +34,7 @@
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
+//! | a full beside DST, whole | sent=S1 | DST=old, DST.zferry-new with sent=S1 | swaps them (`beside`) |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
 mod bequest;
@@ -37,6 +42,7 @@ mod beside;
 mod conversations;
 mod error;
 mod former;
+mod group;
 mod marks;
 mod mounts;
 mod record;
@@ -51,6 +57,7 @@ mod tests;
 use std::pin::Pin;
 
 pub use error::{ConnectFault, SyncError, TargetError};
+pub(super) use marks::Marks;
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
 use super::config::{NodeName, Service, Target};

@@ -14,9 +14,11 @@ use crate::copies;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{
+    self, DatasetPlan, Intermediary, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+};
 use crate::protocol::message::Failure;
-use crate::replicate::{ReplicateError, Report, Transfers};
+use crate::replicate::{ReplicateError, Report, Transfers, vanished};
 use crate::stream::compress::Compression;
 use crate::sync::config::{
     KeepOld, NodeName, OnModified, Resource, Sends, Service, Target, TargetKind,
@@ -134,6 +136,8 @@ impl<'a> Round<'a> {
         target: &Target,
         (phase, manner): (Phase, Manner),
     ) -> Result<Option<Synced>, TargetError> {
+        let purpose = format!("sync of {} ({})", self.sends.src, self.resource.rid);
+        peer.claim(&target.dst, self.scope(), &purpose).await?;
         let place = self.place(source_tree, peer, target, (phase, manner));
         match place.await? {
             Place::Nowhere => Ok(None),
@@ -188,10 +192,10 @@ impl<'a> Round<'a> {
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
         if extent.needs_room {
-            let needed = transfers.estimates.iter().sum();
+            let needed = transfers.estimates.iter().flatten().sum();
             self.check_room(transfers.target, target, needed).await?;
         }
-        let marks = Marks::new(&self.resource.rid, target);
+        let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let has = |dataset: &Dataset, guid: Guid| {
             let in_tree = |tree: &[Dataset], root: &DatasetName| {
@@ -205,9 +209,9 @@ impl<'a> Round<'a> {
                     .is_some_and(|root| in_tree(&extent.spare, root))
         };
         let marked = marks
-            .begin(transfers.source, source_tree, tosend, has)
+            .begin(transfers.source, source_tree, tosend, &plan, has)
             .await;
-        self.tolerate(marked)?;
+        self.tolerate(marked).map_err(vanished)?;
         let root_is_new = target_tree.is_empty();
         stale.destroy(side, transfers.target).await?;
         let report = transfers.run(&plan, &target.dst, root_is_new).await?;
@@ -257,6 +261,10 @@ impl<'a> Round<'a> {
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
             loss: self.loss(),
+            intermediary: match self.resource.intermediary {
+                true => Intermediary::Carry,
+                false => Intermediary::Skip,
+            },
         }
     }
 

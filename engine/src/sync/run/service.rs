@@ -6,7 +6,7 @@ use super::conversations::Conversations;
 use super::error::{SyncError, TargetError};
 use super::report::{ResourceReport, SyncReport, TargetReport};
 use super::round::{Manner, Phase, Round};
-use super::{Action, Sync};
+use super::{Action, Sync, group};
 use crate::event::Event;
 use crate::name::SnapshotName;
 use crate::peer::Peer;
@@ -113,7 +113,7 @@ async fn take_snapshots(
             .or_default()
             .extend(work.round.snapshots(&tree));
     }
-    for names in by_pool.into_values() {
+    for names in by_pool.into_values().flat_map(group::calls) {
         source.snapshot(names).await?;
     }
     Ok(())

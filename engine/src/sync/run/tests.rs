@@ -2,6 +2,7 @@
 //! operation of every machine.
 
 mod beside;
+mod between;
 mod faults;
 mod former;
 mod heirs;

@@ -1,10 +1,12 @@
 //! Claims about the status of services.
 
+mod lost;
+
 use std::path::Path;
 
 use super::*;
 use crate::name::Guid;
-use crate::sync::state::{DatasetSnapshot, Mode, StateStore, TargetOf};
+use crate::sync::state::{DatasetSnapshot, Mode, StateStore, TargetOf, Trouble, TroubleKind};
 
 /// The time at which all evaluations happen.
 const NOW: u64 = 1_700_000_000;
@@ -63,9 +65,18 @@ fn state(successes: &[(&str, &str, u64)]) -> ResourceState {
 
 fn only(service: &Service, on: &str, state: Option<ResourceState>) -> ResourceStatus {
     let states = state.into_iter().map(|state| (rid(), Ok(state))).collect();
-    let mut all = evaluate(service, &node(on), &states, UtcSeconds(NOW));
-    assert_eq!(all.len(), 1);
-    all.remove(0)
+    let status = status_of(service, on, &states, &Snapshots::default());
+    assert_eq!(status.resources.len(), 1);
+    status.resources.into_iter().next().unwrap()
+}
+
+fn status_of(service: &Service, on: &str, states: &States, snapshots: &Snapshots) -> ServiceStatus {
+    let known = Known {
+        states,
+        snapshots,
+        now: UtcSeconds(NOW),
+    };
+    ServiceStatus::new(service, &node(on), known, |_| true)
 }
 
 fn codes(status: &ResourceStatus) -> Vec<&'static str> {
@@ -246,7 +257,7 @@ fn a_state_file_that_cannot_be_used_warns_and_names_the_file() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(&file, "{").unwrap();
     let states = store.read_all(&service);
-    let status = ServiceStatus::new(&service, &node("n1"), &states, UtcSeconds(NOW));
+    let status = status_of(&service, "n1", &states, &Snapshots::default());
     assert_eq!(status.state, State::Warn);
     let reason = status.resources[0].reasons[0].to_string();
     assert!(
@@ -265,7 +276,7 @@ fn states_on_disk_are_found_by_resource() {
         .write(&state(&[("n2", "n1", HOUR), ("d1", "n1", HOUR)]))
         .unwrap();
     let states = store.read_all(&service);
-    let status = ServiceStatus::new(&service, &node("n1"), &states, UtcSeconds(NOW));
+    let status = status_of(&service, "n1", &states, &Snapshots::default());
     assert_eq!(status.state, State::Up);
 }
 
@@ -288,4 +299,16 @@ fn a_service_without_usable_configuration_is_undefined() {
     let error = status.error.unwrap().to_string();
     assert!(error.contains("f: line 1: this is neither"), "{error}");
     assert_eq!(status.resources, []);
+}
+
+#[test]
+fn a_source_that_is_a_mount_point_is_judged_without_asking_what_is_mounted() {
+    let text =
+        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc@n1 = /srv/a\ndst = back/a\ntarget = nodes\n";
+    let service = service(text);
+    let fresh = state(&[("n2", "n1", HOUR)]);
+    for (on, role) in [("n1", StatusRole::Sender), ("n2", StatusRole::Receiver)] {
+        let status = only(&service, on, Some(fresh.clone()));
+        assert_eq!((status.state, status.role), (State::Up, role), "{on}");
+    }
 }
