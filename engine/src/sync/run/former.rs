@@ -9,8 +9,9 @@
 //! to be this resource's: a mark of it names the guid, or both sides have the
 //! snapshot and the newest one that they share is called by a name of this
 //! resource; and nobody else in the configuration owns the name on that
-//! dataset. A `tosend` that went nowhere goes with the `sent` beside it, which
-//! is why it is renamed first.
+//! dataset. What stands beside it under the other names of the same naming goes
+//! with it, before it: a `tosend` that went nowhere, a base that a rotation was
+//! about to destroy.
 //!
 //! Cut between two renames, each side has its base under one name or the other,
 //! and the next run renames the rest before it looks at anything else.
@@ -158,7 +159,7 @@ impl Round<'_> {
     ) -> Vec<Rename> {
         let former = former_names(self.resource);
         let mut renames = Vec::new();
-        let is_called = |dataset: &Dataset, short: &ShortName| {
+        let is_proven = |dataset: &Dataset, short: &ShortName| {
             let found = dataset.snapshot_by_name(short);
             found.is_some_and(|snapshot| is_ours(dataset, snapshot))
         };
@@ -175,8 +176,7 @@ impl Round<'_> {
                 dataset.snapshot_by_name(to).is_none()
                     && name.snapshot(to).is_ok()
                     && self.service.other_owner(node, name, from, rid).is_none()
-                    && (is_called(dataset, from)
-                        || *from == former.tosend && is_called(dataset, &former.sent))
+                    && all(&former).iter().any(|short| is_proven(dataset, short))
             };
             let ours: Vec<_> = having.iter().filter(may_be_renamed).collect();
             let of_root = ours.first().is_some_and(|first| first.name == *root);
@@ -185,14 +185,20 @@ impl Round<'_> {
                 true => (1, self.scope()),
                 false => (ours.len(), Scope::One),
             };
-            renames.extend(ours.into_iter().take(count).map(|dataset| Rename {
-                dataset: dataset.name.clone(),
-                from: from.clone(),
-                to: to.clone(),
-                scope,
+            let proven = ours.iter().all(|dataset| is_proven(dataset, from));
+            renames.extend(ours.into_iter().take(count).map(|dataset| {
+                let rename = Rename {
+                    dataset: dataset.name.clone(),
+                    from: from.clone(),
+                    to: to.clone(),
+                    scope,
+                };
+                (proven, rename)
             }));
         }
-        renames
+        // What proves the others goes last: a cut does not part them.
+        renames.sort_by_key(|(proven, _)| *proven);
+        renames.into_iter().map(|(_, rename)| rename).collect()
     }
 
     async fn rename_all(&self, peer: &mut Peer, renames: Vec<Rename>) -> Result<(), PeerError> {
