@@ -185,6 +185,7 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         node: name.to_owned(),
         platform: String::new(),
         images: Vec::new(),
+        clock: None,
     };
     let (near, far) = local::pair();
     let helper = Helper {

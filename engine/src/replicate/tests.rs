@@ -37,6 +37,7 @@ fn about() -> About {
         node: "memory".into(),
         platform: "memory".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 

@@ -114,6 +114,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         node: name.into(),
         platform: "files".into(),
         images: Vec::new(),
+        clock: None,
     };
     let (near, far) = local::pair();
     let helper = Helper {
