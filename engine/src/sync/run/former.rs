@@ -18,6 +18,7 @@
 
 use super::marks::Marks;
 use super::round::Round;
+use super::side::rename_command;
 use super::stale::knows;
 use crate::name::{DatasetName, Guid, ShortName};
 use crate::peer::{Peer, PeerError};
@@ -80,6 +81,15 @@ impl Round<'_> {
         tree: &[Dataset],
         copies: &[(&Target, Vec<Dataset>)],
     ) -> Result<(), PeerError> {
+        let renames = self.source_renames(tree, copies);
+        if renames.is_empty() {
+            return Ok(());
+        }
+        self.mark_for_other_resources(source, tree).await?;
+        self.rename_all(source, renames).await
+    }
+
+    fn source_renames(&self, tree: &[Dataset], copies: &[(&Target, Vec<Dataset>)]) -> Vec<Rename> {
         let is_ours = |here: &Dataset, snapshot: &Snapshot| {
             let marked = |target: &Target| {
                 let marks = Marks::new(&self.resource.rid, target);
@@ -92,12 +102,38 @@ impl Round<'_> {
             self.sends.targets.iter().any(marked)
                 || copies.iter().any(|(target, copy)| shared(target, copy))
         };
-        let renames = self.renames(self.node, &self.sends.src, tree, is_ours);
-        if renames.is_empty() {
-            return Ok(());
+        self.renames(self.node, &self.sends.src, tree, is_ours)
+    }
+
+    /// What a run would rename for a target, each a line after the node that
+    /// does it, and the target's tree after that.
+    pub(super) fn rehearse_takeover(
+        &self,
+        (here, source_tree): (&str, &[Dataset]),
+        there: &str,
+        (target, tree): (&Target, Vec<Dataset>),
+    ) -> (Vec<String>, Vec<Dataset>) {
+        let copies = [(target, tree)];
+        let of_source = self.source_renames(source_tree, &copies);
+        let [(_, mut tree)] = copies;
+        let of_target = self.renames_on(target, source_tree, &tree);
+        for rename in &of_target {
+            let is_in_scope = |dataset: &&mut Dataset| {
+                dataset.name == rename.dataset || rename.scope == Scope::Recursive
+            };
+            let snapshots = tree.iter_mut().filter(is_in_scope);
+            let mut snapshots = snapshots.flat_map(|dataset| &mut dataset.snapshots);
+            while let Some(snapshot) = snapshots.find(|one| one.short == rename.from) {
+                snapshot.short = rename.to.clone();
+            }
         }
-        self.mark_for_other_resources(source, tree).await?;
-        self.rename_all(source, renames).await
+        let line = |node: &str, one: &Rename| {
+            let command = rename_command(&one.dataset, &one.from, &one.to, one.scope);
+            format!("{node}: {command}")
+        };
+        let of_source = of_source.iter().map(|one| line(here, one));
+        let of_target = of_target.iter().map(|one| line(there, one));
+        (of_source.chain(of_target).collect(), tree)
     }
 
     /// The target's tree, after what it still calls by former names was renamed
@@ -118,13 +154,19 @@ impl Round<'_> {
         side.recovered(peer).await
     }
 
-    fn renames_on(&self, target: &Target, source_tree: &[Dataset], tree: &[Dataset]) -> Vec<Rename> {
+    fn renames_on(
+        &self,
+        target: &Target,
+        source_tree: &[Dataset],
+        tree: &[Dataset],
+    ) -> Vec<Rename> {
         let marks = Marks::new(&self.resource.rid, target);
         let is_ours = |there: &Dataset, snapshot: &Snapshot| {
             let here = counterpart(there, &target.dst, source_tree, &self.sends.src);
             here.is_some_and(|here| {
                 marks.guids(here).contains(&snapshot.guid)
-                    || knows(here, snapshot.guid) && self.is_newest_ours(there, |guid| knows(here, guid))
+                    || knows(here, snapshot.guid)
+                        && self.is_newest_ours(there, |guid| knows(here, guid))
             })
         };
         self.renames(&target.node, &target.dst, tree, is_ours)
@@ -222,7 +264,9 @@ impl Round<'_> {
     ) -> Result<(), PeerError> {
         let former = former_names(self.resource);
         let resources = self.service.resolve(self.node).unwrap_or_default();
-        let others = resources.iter().filter(|other| other.rid != self.resource.rid);
+        let others = resources
+            .iter()
+            .filter(|other| other.rid != self.resource.rid);
         for other in others.filter(|other| former_names(other) == former) {
             let Some(sends) = other.sends() else { continue };
             let shared = tree.iter().filter(|dataset| match other.recursive {

@@ -16,6 +16,10 @@
 //!
 //! | cut after | source has | target has | the next run |
 //! |---|---|---|---|
+//! | source: marks for other resources | former=S0 #mark=S0 | former=S0 | renames, then as below (`former`) |
+//! | source: some former names renamed | former sent=S0 tosend=S1 | the same, former | renames the rest |
+//! | source: former names renamed | sent=S0 | former=S0 | renames the target's, then as below |
+//! | target: some former names renamed | sent=S0 | former sent=S0 tosend=S1 | renames the rest |
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
 //! | target: unknown tosend destroyed | the same | sent=S0 | the same |
@@ -31,6 +35,7 @@
 //! | target: second rename | sent=S0 tosend=S1 | aside=S0 sent=S1 | destroys aside, as above |
 //! | target: commit | sent=S0 tosend=S1 | sent=S1 | rotates the source, then sends S1→S2 |
 //! | source: first rename | aside=S0 tosend=S1 | sent=S1 | completes the source's rotation, sends S1→S2 |
+//! | either: rename of a base that is in use | sent=S1, kept=S0 | the same | destroys kept once it is free |
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |

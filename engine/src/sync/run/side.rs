@@ -173,7 +173,9 @@ impl Side<'_> {
         }
         match usual.as_slice() {
             [] => {}
-            [(name, _)] => self.step(peer, format!("zfs destroy {name}")),
+            [(name, _)] if *short == self.names.aside => {
+                self.step(peer, format!("zfs destroy {name}"));
+            }
             _ => self.step(peer, format!("zfs destroy -r {}@{short}", self.root)),
         }
         if snapshots.is_empty() {
@@ -194,11 +196,7 @@ impl Side<'_> {
         to: &ShortName,
         scope: Scope,
     ) -> Result<(), PeerError> {
-        let recursive = if scope == Scope::Recursive { "-r " } else { "" };
-        self.step(
-            peer,
-            format!("zfs rename {recursive}{dataset}@{from} {dataset}@{to}"),
-        );
+        self.step(peer, rename_command(dataset, from, to, scope));
         let from = SnapshotName {
             dataset: dataset.clone(),
             short: from.clone(),
@@ -212,6 +210,17 @@ impl Side<'_> {
             command,
         });
     }
+}
+
+/// The rename of a snapshot as a command.
+pub(super) fn rename_command(
+    dataset: &DatasetName,
+    from: &ShortName,
+    to: &ShortName,
+    scope: Scope,
+) -> String {
+    let recursive = if scope == Scope::Recursive { "-r " } else { "" };
+    format!("zfs rename {recursive}{dataset}@{from} {dataset}@{to}")
 }
 
 /// What is called so was in use when its time had come. The name carries the

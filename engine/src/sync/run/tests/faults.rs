@@ -89,7 +89,9 @@ fn a_tosend_that_is_held_or_cloned_on_the_source_gives_way_and_stays() {
         let hands = world.models["a"].by_hand();
         hands.snapshot("tank/data/x@tosend").unwrap();
         match cloned {
-            true => hands.clone_snapshot("tank/data/x@tosend", "tank/clone").unwrap(),
+            true => hands
+                .clone_snapshot("tank/data/x@tosend", "tank/clone")
+                .unwrap(),
             false => hands.hold("tank/data/x@tosend", "me").unwrap(),
         }
         incremental(&world, "with a held leftover");
@@ -254,14 +256,19 @@ fn a_child_that_was_destroyed_on_the_source_stays_on_the_target_with_its_base() 
     let world = in_step();
     world.models["a"].by_hand().destroy("tank/data/x").unwrap();
     let hands = world.models["b"].by_hand();
-    let (digest, before) = (hands.digest("tank/data/x"), names(&world, "b", "tank/data/x"));
+    let (digest, before) = (
+        hands.digest("tank/data/x"),
+        names(&world, "b", "tank/data/x"),
+    );
     for version in 3..5 {
         incremental(&world, "without the child");
         ensure_equal(&world, "tank/data", "without the child");
         assert_eq!(hands.digest("tank/data/x"), digest);
         assert_eq!(names(&world, "b", "tank/data/x"), before);
         let hands = world.models["a"].by_hand();
-        hands.write("tank/data", u64::from(version), &[version; 700]).unwrap();
+        hands
+            .write("tank/data", u64::from(version), &[version; 700])
+            .unwrap();
     }
     // Another one of the same name is not taken for it.
     world.models["a"].by_hand().create("tank/data/x").unwrap();
