@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use engine::error::{Family, RetryClass};
 use engine::event::{Event, Observer};
-use engine::helper::{self, Authorization, StateKeeper};
+use engine::helper::{self, Authorization, ClaimFolder, StateKeeper};
 use engine::image::Image;
 use engine::peer::wire::WireError;
 use engine::peer::{Peer, PeerCause, PeerError};
@@ -44,6 +44,8 @@ pub struct Connect<'a> {
     pub zfs: Machine,
     /// Where the helper of this machine keeps states, if it is asked to.
     pub states: Option<Arc<dyn StateKeeper>>,
+    /// Where the helper of this machine claims destinations.
+    pub claims: ClaimFolder,
     /// Is told who answered.
     pub observer: &'a dyn Observer,
 }
@@ -233,6 +235,7 @@ impl Connect<'_> {
             zfs,
             authorization: Authorization::everything(),
             states: self.states.clone(),
+            claims: Some(self.claims.clone()),
             about: self.about.clone(),
             patience: self.patience(),
         };

@@ -209,7 +209,7 @@ const FUNCTIONS: &str = "libzfs_core_init|libzfs_(init|fini|errno|error_init|err
 |lzc_(snapshot|create|destroy|destroy_snaps|bookmark|get_bookmarks|destroy_bookmarks|hold\
 |release|get_holds|send|send_resume|send_space|receive_with_cmdprops|exists|rollback_to|rename)\
 |zfs_(open|close|get_type|get_name|get_all_props|get_recvd_props|prop_get_int|iter_filesystems\
-|iter_snapshots|rename|send_resume_token_to_nvlist|name_to_prop|prop_to_name|prop_readonly\
+|iter_snapshots|rename|unmount|send_resume_token_to_nvlist|name_to_prop|prop_to_name|prop_readonly\
 |prop_setonce|prop_inheritable|prop_get_type|prop_user|prop_index_to_string|valid_proplist)\
 |zpool_(iter|close|get_name|get_prop_int|name_to_prop|get_features)\
 |nvlist_(alloc|free|dup|empty|next_nvpair|add_boolean|add_boolean_value|add_byte|add_int8\

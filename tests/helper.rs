@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use engine::error::Family;
 use engine::name::DatasetName;
 use engine::peer::Peer;
 use engine::protocol::hello::About;
@@ -127,6 +128,56 @@ async fn a_helper_keeps_states_in_the_folder_it_was_given() {
         .unwrap();
     assert!(place.path("state").join("web/sync.1.json").exists());
     assert_eq!(peer.get_state("web", "sync#1").await.unwrap(), Some(text));
+    drop((peer, child));
+}
+
+#[tokio::test]
+async fn a_destination_has_one_driver_at_a_time_whichever_helper_serves_it() {
+    let place = Place::new();
+    let (mut first, first_child) = greeted(helper(&place, &[])).await;
+    let bound = ["--allow", "backup/a"];
+    let (mut second, second_child) = greeted(helper(&place, &bound)).await;
+    let claim = |scope| (dataset("backup/a"), scope);
+    let (root, scope) = claim(Scope::Recursive);
+    first.claim(&root, scope, "sync of tank/a").await.unwrap();
+    // Again, and for a part of it: it is the same session.
+    first.claim(&root, scope, "sync of tank/a").await.unwrap();
+    first
+        .claim(&dataset("backup/a/x"), Scope::One, "more")
+        .await
+        .unwrap();
+    for (dataset, scope) in [claim(Scope::Recursive), (dataset("backup/a/x"), Scope::One)] {
+        let error = second.claim(&dataset, scope, "other").await.unwrap_err();
+        assert!(
+            matches!(error.failure(), Some(Failure::Claimed { .. })),
+            "{error:?}"
+        );
+        assert_eq!(error.family(), Family::Transient);
+        assert!(error.to_string().contains("sync of tank/a"), "{error}");
+    }
+    let outside = dataset("backup/b");
+    let error = second.claim(&outside, Scope::One, "other").await;
+    let error = error.unwrap_err();
+    assert!(
+        matches!(error.failure(), Some(Failure::NotAllowed { .. })),
+        "{error:?}"
+    );
+    // Whoever is gone keeps nothing, without anything to clean up.
+    drop(first);
+    second.claim(&root, scope, "other").await.unwrap();
+    drop((second, first_child, second_child));
+}
+
+#[tokio::test]
+async fn a_helper_that_cannot_lock_says_which_folder_it_needs() {
+    let place = Place::new();
+    std::fs::write(place.path("state").join("lock"), "").unwrap();
+    let (mut peer, child) = greeted(helper(&place, &[])).await;
+    let error = peer.claim(&dataset("backup/a"), Scope::One, "test").await;
+    let error = error.unwrap_err();
+    assert_eq!(error.family(), Family::Failed);
+    assert!(error.to_string().contains("state/lock"), "{error}");
+    assert!(error.remedies()[0].contains("--state DIR"), "{error:?}");
     drop((peer, child));
 }
 

@@ -190,6 +190,7 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         zfs: Arc::clone(pools) as Arc<dyn Zfs>,
         authorization: Authorization::everything(),
         states: None,
+        claims: None,
         about: about.clone(),
         patience: PATIENCE,
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::error::Family;
-use engine::helper::{self, Authorization, serve};
+use engine::helper::{self, Authorization, ClaimFolder, serve};
 use engine::sync::state::StateStore;
 use engine::transport::{LinkError, stdio};
 use engine::zfs::Absent;
@@ -48,6 +48,7 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
         zfs,
         authorization,
         states: Some(Arc::new(StateStore::new(&context.global.state))),
+        claims: Some(ClaimFolder::below(&context.global.state)),
         about,
         patience: args.connect_timeout,
     };

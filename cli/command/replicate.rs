@@ -7,6 +7,7 @@ mod report;
 use std::time::{Duration, Instant};
 
 use engine::error::Family;
+use engine::helper::ClaimFolder;
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
@@ -102,6 +103,7 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         zfs: Machine::new(images),
         transfer: args.transfer.clone(),
         states: None,
+        claims: ClaimFolder::below(&context.global.state),
         observer: &*observer,
     };
     // Whoever is far away first: that is what takes long, and may fail.

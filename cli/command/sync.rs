@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use engine::helper::ClaimFolder;
 use engine::sync::config::Service;
 use engine::sync::run::{Action, ResourceReport, Sync, SyncReport, TargetReport};
 use engine::sync::state::{Mode, StateStore, Synced};
@@ -43,6 +44,7 @@ pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure
         zfs: Machine::new(images),
         transfer: args.transfer.clone(),
         states: Some(Arc::new(states.clone())),
+        claims: ClaimFolder::below(&context.global.state),
         observer: &*observer,
     };
     let sync = Sync {

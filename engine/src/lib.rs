@@ -23,6 +23,7 @@
 //! [`event::Observer`] what happens, and gets paths, names and the time from
 //! its caller.
 
+pub mod copies;
 pub mod error;
 pub mod event;
 pub mod helper;

@@ -221,6 +221,7 @@ functions! {
         fn zfs_rename(dataset: *mut zfs_handle_t, target: *const c_char, flags: crate::bindings::renameflags_t) -> c_int;
         #[cfg(target_os = "illumos")]
         fn zfs_rename(dataset: *mut zfs_handle_t, target: *const c_char, recursive: boolean_t, force_unmount: boolean_t) -> c_int;
+        fn zfs_unmount(dataset: *mut zfs_handle_t, mount_point: *const c_char, flags: c_int) -> c_int;
         fn zfs_send_resume_token_to_nvlist(handle: *mut libzfs_handle_t, token: *const c_char) -> *mut nvlist_t;
         fn zfs_name_to_prop(name: *const c_char) -> zfs_prop_t;
         fn zfs_prop_readonly(property: zfs_prop_t) -> boolean_t;

@@ -57,6 +57,19 @@ pub struct dmu_replay_record {
 
 const _: () = assert!(size_of::<dmu_replay_record>() == REPLAY_RECORD_BYTES);
 
+/// The flags of `zfs_rename` for a dataset, which takes its children along
+/// and is mounted again where it was (`renameflags_t { 0 }`).
+///
+/// OpenZFS only: illumos takes two `boolean_t` instead.
+#[cfg(not(target_os = "illumos"))]
+#[must_use]
+pub fn rename_gently() -> bindings::renameflags_t {
+    bindings::renameflags_t {
+        _bindgen_align: [],
+        _bindgen_opaque_blob: 0,
+    }
+}
+
 /// The flags of `zfs_rename` that rename a snapshot in all children too
 /// (`renameflags_t { .recursive = 1 }`).
 ///

@@ -37,6 +37,7 @@ pub enum Operation {
     Rollback,
     Create,
     Destroy,
+    Unmount,
 }
 
 impl fmt::Display for Operation {
@@ -64,6 +65,7 @@ impl fmt::Display for Operation {
             Self::Receive => "receive",
             Self::Rollback => "roll back",
             Self::Create => "create",
+            Self::Unmount => "unmount",
         })
     }
 }

@@ -31,7 +31,7 @@ pub use api::{DEVICE_PATH, Unavailable, device_exists};
 pub use errno::{Errno, ErrorKind};
 pub use error::{Cause, Error, ItemError, LibzfsError, Operation};
 pub use handle::{
-    Dataset, DatasetKind, Depth, Encryption, Handle, KeyStatus, Pool, PropertyInfo,
+    Dataset, DatasetKind, DatasetRename, Depth, Encryption, Handle, KeyStatus, Pool, PropertyInfo,
     RecursiveRename, ResumeToken, Snapshot, SnapshotId, ValueKind, Version, with_handle,
 };
 pub use libzfs_sys::{LoadError, REPLAY_RECORD_BYTES};

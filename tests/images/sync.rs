@@ -1,5 +1,9 @@
 //! Services between two nodes that are two images.
 
+use engine::helper::ClaimFolder;
+use engine::name::DatasetName;
+use engine::zfs::Scope;
+
 use super::lab::{Lab, data, lab};
 use crate::program::{Place, Ran, ZFERRY};
 use crate::sshd::{Sshd, user};
@@ -64,6 +68,22 @@ impl Service {
         let ran = self.run(node, words);
         assert_eq!(ran.code, Some(0), "{node} {words:?}: {ran:#?}");
         ran
+    }
+
+    /// Copies of `backup/data` that were put aside.
+    fn old_copies(&self) -> Vec<String> {
+        let listed = self.lab.done(&["--json", "image", "list", "backup"]);
+        let listed = listed.last_json();
+        let datasets = listed["result"]["images"][0]["datasets"]
+            .as_array()
+            .unwrap();
+        let names = datasets
+            .iter()
+            .map(|dataset| dataset["name"].as_str().unwrap());
+        names
+            .filter(|name| name.starts_with("backup/data.zferry-"))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Both sides have the same `@sent` with these bytes, and nothing of a run
@@ -169,13 +189,35 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full() {
     let theirs = data(2, 500_000);
     service.lab.put("backup/data", &theirs);
     service.lab.put("tank/data", &data(3, 500_000));
-    for action in ["update", "full", "nodes"] {
+    for action in ["update", "nodes"] {
         let ran = service.run("n1", &["sync", action, "web"]);
         ran.fails(4, &["backup/data", "next: "]);
         assert!(service.lab.get("backup/data") == theirs, "{action}");
     }
     let ran = service.run("n1", &["status", "web"]);
     ran.fails(4, &[]);
+}
+
+#[test]
+fn a_full_onto_a_copy_takes_its_place_and_the_copy_is_kept_until_it_is_confirmed() {
+    let Some(service) = Service::new() else {
+        return;
+    };
+    service.lab.put("tank/data", &data(1, 500_000));
+    service.done("n1", &["sync", "full", "web"]);
+    let theirs = data(2, 500_000);
+    service.lab.put("backup/data", &theirs);
+    let ours = data(3, 500_000);
+    service.lab.put("tank/data", &ours);
+    let ran = service.done("n1", &["sync", "full", "web"]);
+    for text in ["zfs rename backup/data ", "bytes; ", "sync confirm"] {
+        assert!(ran.err.contains(text), "{text}: {ran:#?}");
+    }
+    service.in_step("", &ours);
+    let old = service.old_copies();
+    assert_eq!(old.len(), 1, "{old:?}");
+    assert!(service.lab.get(&old[0]) == theirs);
+    service.done("n1", &["status", "web"]);
 }
 
 #[test]
@@ -199,6 +241,45 @@ fn a_node_whose_image_is_missing_or_in_use_holds_status_at_warn() {
     std::fs::rename(&away, service.lab.file("backup")).unwrap();
     service.done("n1", &["sync", "update", "web"]);
     service.in_step("", &content);
+}
+
+#[test]
+fn a_destination_that_another_driver_uses_is_not_touched() {
+    let Some(service) = Service::new() else {
+        return;
+    };
+    let content = data(1, 300_000);
+    service.lab.put("tank/data", &content);
+    service.done("n1", &["sync", "full", "web"]);
+    let sent = service.lab.snapshots("backup/data");
+    service.lab.put("tank/data", &data(2, 300_000));
+    let dst = DatasetName::parse("backup/data").unwrap();
+    let here = |node: &str| {
+        let folder = ClaimFolder::below(service.lab.place.path(node));
+        folder.claim(&dst, Scope::Recursive, "a rehearsal of the test")
+    };
+    // The helper of n2, started by sync over SSH; and replicate on n2 itself.
+    let held = here("n2").unwrap();
+    let ran = service.run("n1", &["sync", "update", "web"]);
+    ran.fails(
+        5,
+        &[
+            "backup/data",
+            "a rehearsal of the test",
+            "next: run the same",
+        ],
+    );
+    let images = [
+        ["--image", &service.lab.image("tank")],
+        ["--image", &service.lab.image("backup")],
+    ];
+    let words = ["replicate", "-r", "tank/data", "backup/data"];
+    let ran = service.run("n2", &[&images.concat(), &words[..]].concat());
+    ran.fails(5, &["backup/data", "a rehearsal of the test"]);
+    assert_eq!(service.lab.snapshots("backup/data"), sent);
+    drop(held);
+    service.done("n1", &["sync", "update", "web"]);
+    service.in_step("", &data(2, 300_000));
 }
 
 #[test]

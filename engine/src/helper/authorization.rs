@@ -1,5 +1,6 @@
 //! What a helper may touch.
 
+use crate::copies;
 use crate::name::DatasetName;
 use crate::protocol::message::{Failure, Request};
 use crate::zfs::Base;
@@ -28,12 +29,17 @@ impl Authorization {
         }
     }
 
-    /// True if requests may name `dataset`.
+    /// True if requests may name `dataset`. A copy beside what is allowed is
+    /// allowed as well.
     #[must_use]
     pub fn permits(&self, dataset: &DatasetName) -> bool {
         match &self.allowed {
             None => true,
-            Some(allowed) => allowed.iter().any(|root| dataset.is_within(root)),
+            Some(allowed) => {
+                let original = copies::original(dataset);
+                let is_within = |root| dataset.is_within(root) || original.is_within(root);
+                allowed.iter().any(is_within)
+            }
         }
     }
 
@@ -81,6 +87,10 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         Request::DestroySnapshots { snapshots } => {
             snapshots.iter().map(|(name, _)| &name.dataset).collect()
         }
+        Request::RenameDataset { from, to, .. } => vec![from, to],
+        Request::OldCopies { of } => vec![of],
+        Request::DestroyCopy { of, copy, .. } => vec![of, copy],
+        Request::Available { dataset } => vec![dataset],
         Request::Bookmark { marks } => marks.iter().map(|mark| &mark.of.dataset).collect(),
         Request::DestroyBookmarks { names } => names.iter().map(|name| &name.dataset).collect(),
         Request::RenameSnapshot { from, .. } => vec![&from.dataset],
@@ -98,6 +108,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
                 .chain(origin)
                 .collect()
         }
+        Request::Claim { dataset, .. } => vec![dataset],
         Request::PutState { dataset, .. } => vec![dataset],
         // What is mounted is only known when ZFS has been asked: `requests`
         // asks `permits` about the answer.

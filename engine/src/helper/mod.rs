@@ -7,10 +7,13 @@
 //! next run can start from.
 
 mod authorization;
+mod claim;
+mod copies;
 mod receiving;
 mod requests;
 mod sending;
 mod serve;
 
 pub use authorization::Authorization;
+pub use claim::{Claim, ClaimError, ClaimFolder};
 pub use serve::{Helper, Reach, StateKeeper, serve};

@@ -3,6 +3,7 @@
 //! Each blocks for a transaction group at most and runs on a thread that may.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::protocol::message::{
@@ -11,6 +12,8 @@ use crate::protocol::message::{
 use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::authorization::Authorization;
+use super::claim::{Claim, ClaimError, ClaimFolder};
+use super::copies;
 use super::serve::{Reach, StateKeeper};
 
 /// What a request may use.
@@ -20,6 +23,12 @@ pub(super) struct Context<'a> {
     pub states: Option<&'a dyn StateKeeper>,
     /// What this machine calls itself.
     pub node: &'a str,
+    /// Where destinations are claimed.
+    pub folder: Option<&'a ClaimFolder>,
+    /// What the driver's machine calls itself.
+    pub driver: &'a str,
+    /// The claims of this session.
+    pub claims: &'a mut Vec<Arc<Claim>>,
     /// The holds of this session.
     pub holds: &'a mut Vec<Box<dyn Hold>>,
 }
@@ -78,6 +87,21 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
                 }
             }
         }
+        Request::RenameDataset { from, guid, to } => {
+            copies::rename(zfs, &from, guid, &to)?;
+            Ok(Reply::Done)
+        }
+        Request::OldCopies { of } => Ok(Reply::Created {
+            datasets: copies::old(zfs, &of)?,
+        }),
+        Request::DestroyCopy { of, copy, ours } => {
+            check_count(ours.len().max(1))?;
+            copies::destroy(zfs, &of, &copy, &ours)?;
+            Ok(Reply::Done)
+        }
+        Request::Available { dataset } => Ok(Reply::Size {
+            bytes: copies::available(zfs, &dataset)?,
+        }),
         Request::Bookmark { marks } => {
             check_count(marks.len())?;
             zfs.bookmark(&marks)?;
@@ -111,6 +135,14 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::SendSize { request } => Ok(Reply::Size {
             bytes: zfs.send_size(&request)?,
         }),
+        Request::Claim {
+            dataset,
+            scope,
+            purpose,
+        } => {
+            claim(context, &dataset, scope, &purpose)?;
+            Ok(Reply::Done)
+        }
         Request::PutState {
             service,
             rid,
@@ -133,6 +165,37 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::Tree { .. } | Request::Send { .. } | Request::Receive { .. } | Request::Cancel => {
             Err(Failure::BadRequest("out of turn".to_owned()))
         }
+    }
+}
+
+/// Claims a destination for the rest of the session, once.
+fn claim(
+    context: Context<'_>,
+    dataset: &DatasetName,
+    scope: Scope,
+    purpose: &str,
+) -> Result<(), Failure> {
+    let Some(folder) = context.folder else {
+        return Ok(());
+    };
+    let covered = |claim: &Arc<Claim>| claim.covers(dataset, scope);
+    if context.claims.iter().any(covered) {
+        return Ok(());
+    }
+    let holder = format!("{purpose}, started on {}", context.driver);
+    match folder.claim(dataset, scope, &holder) {
+        Ok(claim) => {
+            context.claims.push(Arc::new(claim));
+            Ok(())
+        }
+        Err(ClaimError::Held(holder)) => Err(Failure::Claimed {
+            dataset: dataset.clone(),
+            holder,
+        }),
+        Err(error) => Err(Failure::NoClaim {
+            dataset: dataset.clone(),
+            reason: error.to_string(),
+        }),
     }
 }
 

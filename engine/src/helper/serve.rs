@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use super::authorization::Authorization;
+use super::claim::{Claim, ClaimFolder};
 use super::receiving::Receiving;
 use super::requests::{self, Context};
 use super::sending::Sending;
@@ -58,6 +59,9 @@ pub struct Helper {
     pub authorization: Authorization,
     /// Where states go, if this helper keeps any.
     pub states: Option<Arc<dyn StateKeeper>>,
+    /// Where destinations are claimed. `None` if no other helper can reach
+    /// them: a claim has nobody to keep out then.
+    pub claims: Option<ClaimFolder>,
     /// What it says about itself.
     pub about: About,
     /// How long it waits for the greeting.
@@ -72,7 +76,7 @@ pub struct Helper {
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.
 pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
-    let (mut reader, writer, _driver) =
+    let (mut reader, writer, driver) =
         wire::handshake(link, &helper.about, helper.patience).await?;
     reader.expect_life(wire::SILENCE_MAX);
     let mut session = Session {
@@ -80,6 +84,8 @@ pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
         reader,
         writer,
         holds: Vec::new(),
+        claims: Vec::new(),
+        driver: driver.about.node,
         early: None,
         answering: 0,
     };
@@ -128,6 +134,10 @@ struct Session {
     reader: WireReader,
     writer: WireWriter,
     holds: Vec<Box<dyn Hold>>,
+    /// The destinations of this session; a receive keeps them until it ends.
+    claims: Vec<Arc<Claim>>,
+    /// What the driver's machine calls itself.
+    driver: String,
     /// A request that came while a send was just ending.
     early: Option<Frame>,
     /// Number of the request that is being answered.
@@ -205,20 +215,26 @@ impl Session {
     async fn short(&mut self, request: Request) -> Result<(), Turn> {
         let helper = self.helper.clone();
         let mut holds = std::mem::take(&mut self.holds);
+        let mut claims = self.claims.clone();
+        let driver = self.driver.clone();
         let work = spawn_blocking(move || {
             let context = Context {
                 zfs: &*helper.zfs,
                 authorization: &helper.authorization,
                 states: helper.states.as_deref(),
                 node: &helper.about.node,
+                folder: helper.claims.as_ref(),
+                driver: &driver,
+                claims: &mut claims,
                 holds: &mut holds,
             };
             let replies = requests::carry_out(request, context);
-            (replies, holds)
+            (replies, holds, claims)
         });
         let replies = match work.await {
-            Ok((replies, holds)) => {
+            Ok((replies, holds, claims)) => {
                 self.holds = holds;
+                self.claims = claims;
                 replies
             }
             Err(error) => vec![Reply::Failed(Failure::Internal(error.to_string()))],
@@ -266,7 +282,12 @@ impl Session {
         receiving: Receiving,
         queue: mpsc::Sender<Frame>,
     ) -> Result<(), Turn> {
-        let mut work = spawn_blocking(move || receiving.run());
+        // The driver may be gone before ZFS has let go of the dataset.
+        let claims = self.claims.clone();
+        let mut work = spawn_blocking(move || {
+            let _claims = claims;
+            receiving.run()
+        });
         self.reply(&Reply::Ready).await?;
         let mut queue = Some(queue);
         let mut waiting: Option<Frame> = None;

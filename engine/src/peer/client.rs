@@ -170,6 +170,57 @@ impl Peer {
         self.order(&Request::Rollback { to, guid }).await
     }
 
+    /// Renames a dataset that still has this guid.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then nothing was renamed.
+    pub async fn rename_dataset(
+        &mut self,
+        from: DatasetName,
+        guid: Guid,
+        to: DatasetName,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::RenameDataset { from, guid, to }).await
+    }
+
+    /// The old copies of a dataset.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn old_copies(&mut self, of: &DatasetName) -> Result<Vec<DatasetName>, PeerError> {
+        let of = of.clone();
+        match self.ask(&Request::OldCopies { of }).await? {
+            Reply::Created { datasets } => Ok(datasets),
+            _ => Err(self.confused("names of copies were due")),
+        }
+    }
+
+    /// Destroys a copy of a dataset with everything in it. Not atomic: cut in
+    /// between, the rest is still a copy.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn destroy_copy(
+        &mut self,
+        of: DatasetName,
+        copy: DatasetName,
+        ours: Vec<ShortName>,
+    ) -> Result<(), PeerError> {
+        let request = Request::DestroyCopy { of, copy, ours };
+        self.order(&request).await
+    }
+
+    /// Bytes that can still be written at, or for, this dataset.
+    ///
+    /// # Errors
+    /// [`PeerError`].
+    pub async fn available_bytes(&mut self, dataset: DatasetName) -> Result<u64, PeerError> {
+        match self.ask(&Request::Available { dataset }).await? {
+            Reply::Size { bytes } => Ok(bytes),
+            _ => Err(self.confused("a number of bytes was due")),
+        }
+    }
+
     /// Makes bookmarks in one transaction.
     ///
     /// # Errors
@@ -226,6 +277,26 @@ impl Peer {
             Reply::Mounted { dataset } => Ok(dataset),
             _ => Err(self.confused("what is mounted there was due")),
         }
+    }
+
+    /// Keeps other drivers from a destination until this conversation ends.
+    /// `purpose` says what for, to whoever comes second.
+    ///
+    /// # Errors
+    /// [`PeerError`], with [`crate::protocol::message::Failure::Claimed`] if
+    /// another driver has it.
+    pub async fn claim(
+        &mut self,
+        dataset: &DatasetName,
+        scope: Scope,
+        purpose: &str,
+    ) -> Result<(), PeerError> {
+        let request = Request::Claim {
+            dataset: dataset.clone(),
+            scope,
+            purpose: purpose.to_owned(),
+        };
+        self.order(&request).await
     }
 
     /// Has the helper store the state of a resource.

@@ -48,6 +48,13 @@ impl PeerError {
         }
     }
 
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        let remedy = self.failure().and_then(Failure::remedy);
+        remedy.map(str::to_owned).into_iter().collect()
+    }
+
     /// The helper's own answer, if it gave one.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {

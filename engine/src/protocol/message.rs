@@ -65,6 +65,38 @@ pub enum Request {
         /// Who that has to be.
         guid: Guid,
     },
+    /// Rename a dataset with everything below it, if it still has this guid.
+    /// Answer: [`Reply::Done`].
+    RenameDataset {
+        /// The dataset.
+        from: DatasetName,
+        /// Who it has to be.
+        guid: Guid,
+        /// Its new name.
+        to: DatasetName,
+    },
+    /// Name the old copies of a dataset ([`crate::copies`]). Answer:
+    /// [`Reply::Created`], with their names.
+    OldCopies {
+        /// What they are copies of.
+        of: DatasetName,
+    },
+    /// Destroy a copy of a dataset ([`crate::copies`]) with everything in it:
+    /// an old one, or a new one that holds nothing but these snapshots.
+    /// Answer: [`Reply::Done`].
+    DestroyCopy {
+        /// What it is a copy of.
+        of: DatasetName,
+        /// The copy.
+        copy: DatasetName,
+        /// The only snapshots that a new copy may have.
+        ours: Vec<ShortName>,
+    },
+    /// Bytes that can still be written. Answer: [`Reply::Size`].
+    Available {
+        /// Where: the deepest of its ancestors that exists counts.
+        dataset: DatasetName,
+    },
     /// Make bookmarks in one transaction. Answer: [`Reply::Done`].
     Bookmark {
         /// All of them.
@@ -118,6 +150,16 @@ pub enum Request {
         /// The snapshot the stream has to start from.
         from_guid: Option<Guid>,
     },
+    /// Keep other drivers from this destination until the session ends.
+    /// Answer: [`Reply::Done`], or [`Failure::Claimed`].
+    Claim {
+        /// The destination.
+        dataset: DatasetName,
+        /// Whether everything below it is meant too.
+        scope: Scope,
+        /// What for, for whoever comes second: "sync of web sync#1".
+        purpose: String,
+    },
     /// Store the state of a resource. Answer: [`Reply::Done`].
     PutState {
         /// The service.
@@ -153,7 +195,7 @@ pub enum Reply {
         /// False if the root does not exist.
         exists: bool,
     },
-    /// The ancestors that were created.
+    /// The ancestors that were created, or the copies that there are.
     Created {
         /// Topmost first.
         datasets: Vec<DatasetName>,
@@ -268,6 +310,22 @@ pub enum Failure {
         /// The sender's reason.
         reason: String,
     },
+    /// Another driver has claimed the destination, or a part of it.
+    #[error("{dataset} cannot be received into now: it is in use by {holder}")]
+    Claimed {
+        /// The destination.
+        dataset: DatasetName,
+        /// Who has it, and for what.
+        holder: String,
+    },
+    /// The helper cannot keep others from the destination.
+    #[error("{dataset} cannot be locked: {reason}")]
+    NoClaim {
+        /// The destination.
+        dataset: DatasetName,
+        /// Why.
+        reason: String,
+    },
     /// The state file could not be stored.
     #[error("the state of {service} {rid} could not be stored: {reason}")]
     State {
@@ -297,9 +355,24 @@ impl Failure {
             Self::Zfs(error) => error.family(),
             Self::NotAllowed { .. } => Family::Refused,
             Self::BadRequest(_) => Family::Protocol,
-            Self::OtherGuid { .. } | Self::State { .. } => Family::Failed,
-            Self::Stream { .. } | Self::GivenUp { .. } => Family::Transient,
+            Self::OtherGuid { .. } | Self::State { .. } | Self::NoClaim { .. } => Family::Failed,
+            Self::Stream { .. } | Self::GivenUp { .. } | Self::Claimed { .. } => Family::Transient,
             Self::Internal(_) => Family::Bug,
+        }
+    }
+}
+
+impl Failure {
+    /// What to do next, if that is the same whatever was going on.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Claimed { .. } => Some("run the same command again when the other one has ended"),
+            Self::NoClaim { .. } => Some(
+                "give the helper on that machine a folder that its account may write to: \
+                 zferry --state DIR helper (remote_command in a service's configuration)",
+            ),
+            _ => None,
         }
     }
 }

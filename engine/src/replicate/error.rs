@@ -144,6 +144,7 @@ impl ReplicateError {
                  snapshot; then keep it unchanged: zfs set readonly=on {0}",
                 target.dataset
             )],
+            Self::Peer(error) => error.remedies(),
             Self::NoSource { dataset, .. } => {
                 vec![format!("see what there is: zfs list -r {}", dataset.pool())]
             }

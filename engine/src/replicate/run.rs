@@ -60,6 +60,10 @@ pub async fn replicate(
         peer: peer.name.clone(),
         dataset: job.source.clone(),
     };
+    if !job.rehearsal {
+        let purpose = format!("replicate of {}", job.source);
+        target.claim(&job.target, job.scope, &purpose).await?;
+    }
     let listed = source.tree(&job.source, job.scope).await?;
     let mut source_tree = listed.ok_or_else(|| no_source(source))?;
     let mut target_tree = target

@@ -49,6 +49,7 @@ fn helper_link(model: &Model, authorization: Authorization) -> Link {
         zfs: Arc::new(model.clone()),
         authorization,
         states: None,
+        claims: None,
         about: about(),
         patience: PATIENCE,
     };

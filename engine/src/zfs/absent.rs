@@ -38,6 +38,15 @@ impl Zfs for Absent {
     fn rename_snapshot(&self, _: &SnapshotName, _: &ShortName, _: Scope) -> Result<(), ZfsError> {
         self.say()
     }
+    fn rename_dataset(&self, _: &DatasetName, _: &DatasetName) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn destroy_dataset(&self, _: &DatasetName) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn available_bytes(&self, _: &DatasetName) -> Result<u64, ZfsError> {
+        self.say()
+    }
     fn bookmark(&self, _: &[NewBookmark]) -> Result<(), ZfsError> {
         self.say()
     }

@@ -158,6 +158,50 @@ impl Zfs for Kernel {
         }
     }
 
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        if from.pool() != to.pool() {
+            return Err(ZfsError::new("rename", from, ZfsErrorKind::CrossDevice));
+        }
+        with_handle(|handle| {
+            let request = libzfs::DatasetRename {
+                from: from.as_str(),
+                to: to.as_str(),
+            };
+            handle
+                .rename_dataset(&request)
+                .map_err(|error| translated(&error))
+        })
+    }
+
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
+        with_handle(|handle| {
+            handle
+                .unmount(name.as_str())
+                .map_err(|error| translated(&error))
+        })?;
+        self.core
+            .destroy(name.as_str())
+            .map_err(|error| translated(&error))
+    }
+
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        with_handle(|handle| {
+            let children = handle
+                .children(parent.as_str())
+                .map_err(|error| translated(&error))?;
+            children.iter().map(|name| dataset_name(name)).collect()
+        })
+    }
+
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
+        with_handle(|handle| {
+            handle
+                .dataset(dataset.as_str())
+                .map(|found| found.available_bytes)
+                .map_err(|error| translated(&error))
+        })
+    }
+
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
         let texts: Vec<(String, String)> = marks
             .iter()

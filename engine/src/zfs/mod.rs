@@ -229,6 +229,45 @@ pub trait Zfs: Send + Sync {
         scope: Scope,
     ) -> Result<(), ZfsError>;
 
+    /// Renames a dataset within its pool, with everything below it, in one
+    /// transaction (`zfs_rename`). Guids, snapshots and holds stay. What is
+    /// mounted moves with it, never by force.
+    ///
+    /// # Errors
+    /// `NotFound` (the dataset, or the parent of the new name), `Exists` if the
+    /// new name is taken, `Busy` if it is in use, `CrossDevice` for another
+    /// pool, `Invalid` for the root of a pool; nothing was renamed then.
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError>;
+
+    /// Destroys a dataset that has neither snapshots nor children, with its
+    /// bookmarks and with what a cut receive left in it (`lzc_destroy`). A file
+    /// system is unmounted before, not by force.
+    ///
+    /// # Errors
+    /// `NotFound`, `Busy` if it has snapshots or is in use, `Exists` if it has
+    /// children.
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError>;
+
+    /// The datasets right below `parent`, without what they hold.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        let tree = self.tree(parent, Scope::Recursive)?;
+        let tree = tree.ok_or_else(|| ZfsError::new("list", parent, ZfsErrorKind::NotFound))?;
+        let names = tree.into_iter().map(|dataset| dataset.name);
+        Ok(names
+            .filter(|name| name.parent().as_ref() == Some(parent))
+            .collect())
+    }
+
+    /// Bytes that can still be written below `dataset` (property `available`;
+    /// in user space what its pool has left, without quotas).
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError>;
+
     /// Makes bookmarks: each of a snapshot of its own dataset, all in one
     /// transaction or none (`lzc_bookmark`). A bookmark keeps the identity of
     /// a base without keeping its data.

@@ -211,6 +211,25 @@ impl Zfs for Pools {
         self.of(&from.dataset)?.rename_snapshot(from, to, scope)
     }
 
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        if from.pool() != to.pool() {
+            return Err(across("rename", from, to));
+        }
+        self.of(from)?.rename_dataset(from, to)
+    }
+
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
+        self.of(name)?.destroy_dataset(name)
+    }
+
+    fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
+        self.of(parent)?.children(parent)
+    }
+
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
+        self.of(dataset)?.available_bytes(dataset)
+    }
+
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
         let datasets = marks.iter().map(|mark| &mark.of.dataset);
         match self.of_all("bookmark", datasets) {

@@ -59,6 +59,15 @@ impl Zfs for Flaky {
     ) -> Result<(), ZfsError> {
         self.pools.rename_snapshot(from, to, scope)
     }
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        self.pools.rename_dataset(from, to)
+    }
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
+        self.pools.destroy_dataset(name)
+    }
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
+        self.pools.available_bytes(dataset)
+    }
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
         self.pools.bookmark(marks)
     }
@@ -111,6 +120,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         zfs,
         authorization: Authorization::everything(),
         states: None,
+        claims: None,
         about: about.clone(),
         patience: PATIENCE,
     };

@@ -134,6 +134,16 @@ impl Handle {
         Ok(datasets)
     }
 
+    /// Names of the datasets right below one, sorted. One ioctl for each.
+    /// Source: `zfs_iter_filesystems`.
+    ///
+    /// # Errors
+    /// `NotFound`, `Permission`, `Io`, `Invalid`.
+    pub fn children(&self, parent: &str) -> Result<Vec<String>, Error> {
+        let children = self.open_dataset(parent)?.children()?;
+        Ok(children.iter().map(Object::name).collect())
+    }
+
     /// The received values of a dataset, also those that a local value hides.
     /// Source: `zfs_get_recvd_props`.
     ///

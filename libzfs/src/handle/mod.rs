@@ -29,7 +29,7 @@ use crate::error::{Cause, Error, LibzfsError, Operation};
 pub use dataset::{Dataset, DatasetKind, Depth, Encryption, KeyStatus};
 pub use pool::{Pool, Version};
 pub use property::{PropertyInfo, ValueKind};
-pub use rename::RecursiveRename;
+pub use rename::{DatasetRename, RecursiveRename};
 pub use snapshot::{Snapshot, SnapshotId};
 pub use token::ResumeToken;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use engine::error::Family;
 use engine::event::{Event, Observer};
-use engine::helper::{Authorization, Helper, serve};
+use engine::helper::{Authorization, ClaimFolder, Helper, serve};
 use engine::name::{DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::protocol::hello::About;
@@ -232,6 +232,7 @@ impl Here<'_> {
             zfs: Arc::clone(&self.nodes.pools[node]) as Arc<dyn Zfs>,
             authorization: Authorization::everything(),
             states: Some(Arc::new(StateStore::new(self.nodes.states.join(&name)))),
+            claims: Some(ClaimFolder::below(self.nodes.states.join(&name))),
             about: about(&name),
             patience: PATIENCE,
         };

@@ -13,7 +13,7 @@ pub(super) const CASES: &[Case] = cases![Zferry:
     a_service_goes_full_then_incremental_and_both_nodes_are_up,
     a_swap_of_roles_stays_incremental,
     a_broken_chain_is_noticed_and_never_repaired_by_a_full,
-    a_full_sync_does_not_touch_a_copy_that_exists,
+    a_full_sync_takes_the_place_of_a_copy_and_keeps_it_until_it_is_confirmed,
     a_base_destroyed_by_hand_is_found_by_its_mark,
     a_rotation_that_was_cut_is_completed,
     a_run_cut_after_the_transfer_is_committed_by_the_next,
@@ -249,23 +249,41 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full(pair: &Pair) -> Result
     Ok(())
 }
 
-fn a_full_sync_does_not_touch_a_copy_that_exists(pair: &Pair) -> Result<()> {
+fn a_full_sync_takes_the_place_of_a_copy_and_keeps_it_until_it_is_confirmed(
+    pair: &Pair,
+) -> Result<()> {
     let service = Service::new(pair, "again")?;
     service.write(1)?;
     service.sync("full")?;
     service.ensure_in_step()?;
-    let before = service.on_target.guids()?;
-    let refused = service.run(&pair.source, "full")?;
-    ensure!(refused.code == 4, "exit {}", refused.code);
-    ensure!(
-        refused.error_text().contains("zfs rename"),
-        "it does not say what to do: {}",
-        refused.error_text()
-    );
-    ensure!(service.on_target.guids()? == before, "the target changed");
-    pair.target
-        .sh(format!("zfs rename {0} {0}.old", service.on_target.name()))?;
+    // A copy that is mounted, with a snapshot that is nobody else's.
+    let target = &service.on_target;
+    pair.target.sh(format!(
+        "zfs mount {0} && zfs snapshot {0}@mine && echo mine > /{0}/mine",
+        target.name()
+    ))?;
+    service.write(2)?;
     service.sync("full")?;
+    service.ensure_in_step()?;
+    let copies = || {
+        pair.target.sh(format!(
+            "zfs list -H -o name -r -d 1 $(dirname {0}) | grep {0}.zferry- || true",
+            target.name()
+        ))
+    };
+    let old = copies()?.trim().to_owned();
+    ensure!(old.contains(".zferry-old-") && !old.contains('\n'), "{old}");
+    pair.target.sh(format!(
+        "zfs list {old}@mine && test \"$(cat $(zfs get -H -o value mountpoint {old})/mine)\" = mine"
+    ))?;
+    // And it goes, mounted as it is, with its snapshots and its child.
+    let held = format!("zfs hold keep {old}@mine");
+    pair.target.sh(held)?;
+    let told = service.sync("confirm")?;
+    ensure!(copies()?.trim() == old, "{}", told.error_text());
+    pair.target.sh(format!("zfs release keep {old}@mine"))?;
+    service.sync("confirm")?;
+    ensure!(copies()?.trim().is_empty(), "{}", copies()?);
     service.ensure_in_step()
 }
 

@@ -113,11 +113,31 @@ pub enum TargetError {
     /// A name would be too long for ZFS.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// `sync full` where data is.
-    #[error("{dst} exists on the target; a full sync receives only where nothing is")]
-    TargetExists {
+    /// `sync full` onto the root dataset of a pool, beside which nothing is.
+    #[error("{dst} is the root of a pool: a full sync cannot receive beside it")]
+    RootOfPool {
         /// The dataset on the target.
         dst: DatasetName,
+    },
+    /// A full copy does not fit beside the one that is there.
+    #[error("a full copy beside {dst} needs about {needed} bytes, and {available} are available")]
+    NoRoom {
+        /// The dataset on the target.
+        dst: DatasetName,
+        /// Estimated size of everything.
+        needed: u64,
+        /// What can be written there.
+        available: u64,
+    },
+    /// Everything arrived, and could not be put into its place.
+    #[error("{new} could not take the place of {dst}: {source}")]
+    NotSwapped {
+        /// The dataset on the target.
+        dst: DatasetName,
+        /// Where everything is.
+        new: DatasetName,
+        /// Why.
+        source: PeerError,
     },
     /// Everything was sent, and yet the target does not have it.
     #[error("{snapshot} is not on the target although it was received")]
@@ -136,8 +156,9 @@ impl TargetError {
             Self::Replicate(error) => error.family(),
             Self::Peer(error) => error.family(),
             Self::Name(_) | Self::NoSource { .. } => Family::Usage,
-            Self::TargetExists { .. } => Family::BrokenChain,
-            Self::NotThere { .. } => Family::Failed,
+            Self::RootOfPool { .. } => Family::Usage,
+            Self::NotSwapped { source, .. } => source.family(),
+            Self::NoRoom { .. } | Self::NotThere { .. } => Family::Failed,
         }
     }
 
@@ -146,7 +167,12 @@ impl TargetError {
     pub fn state_left(&self) -> Option<String> {
         match self {
             Self::Replicate(error) => error.state_left(),
-            Self::TargetExists { .. } => Some("nothing was changed on the target".to_owned()),
+            Self::RootOfPool { .. } | Self::NoRoom { .. } => {
+                Some("nothing was changed on the target".to_owned())
+            }
+            Self::NotSwapped { new, .. } => Some(format!(
+                "{new} is whole and committed; nothing was destroyed"
+            )),
             _ => None,
         }
     }
@@ -157,9 +183,17 @@ impl TargetError {
         match self {
             Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
             Self::Replicate(error) => error.remedies(),
-            Self::TargetExists { dst } => vec![format!(
-                "keep the old copy under another name, on the target: zfs rename {dst} {dst}.old; \
-                 then run the same command again"
+            Self::Peer(error) => error.remedies(),
+            Self::RootOfPool { dst } => vec![format!(
+                "send into a dataset below it: set dst = {dst}/NAME in the configuration"
+            )],
+            Self::NoRoom { dst, .. } => vec![
+                "free some space on the target, then run the same command again".to_owned(),
+                format!("or give the old copy up before, on the target: zfs destroy -r {dst}"),
+            ],
+            Self::NotSwapped { dst, .. } => vec![format!(
+                "see what uses it, on the target: zfs list -r -o name,mounted {dst}; when it is \
+                 free run any sync again: it swaps them"
             )],
             _ => Vec::new(),
         }

@@ -48,29 +48,26 @@ impl Marks {
     /// Before `tosend` travels: marks it, marks what it starts from, and destroys
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
-    /// may be all that this target shares. `here` finds a dataset of the target's tree by the
-    /// source dataset.
-    pub(super) async fn begin<'t>(
+    /// may be all that this target shares. `has` says whether it has a snapshot
+    /// of a dataset of the source.
+    pub(super) async fn begin(
         &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
-        here: impl Fn(&Dataset) -> Option<&'t Dataset>,
+        has: impl Fn(&Dataset, Guid) -> bool,
     ) -> Result<(), PeerError> {
         let mut new = Vec::new();
         let mut useless = Vec::new();
         for dataset in tree {
-            let there = here(dataset);
             let sending = dataset.snapshot_by_name(tosend);
             let is_useful = |guid: Guid| {
-                sending.is_some_and(|sending| sending.guid == guid)
-                    || there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
+                sending.is_some_and(|sending| sending.guid == guid) || has(dataset, guid)
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
             let Some(sending) = sending else { continue };
             let base = dataset.snapshots.iter().rev().find(|snapshot| {
-                snapshot.createtxg < sending.createtxg
-                    && there.is_some_and(|there| there.snapshot_by_guid(snapshot.guid).is_some())
+                snapshot.createtxg < sending.createtxg && has(dataset, snapshot.guid)
             });
             new.extend(self.missing(dataset, sending));
             if let Some(mark) = base.and_then(|base| self.missing(dataset, base)) {

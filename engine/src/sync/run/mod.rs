@@ -30,9 +30,11 @@
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
+//! | a full beside DST, whole | sent=S1 | DST=old, DST.zferry-new with sent=S1 | swaps them (`beside`) |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
 mod bequest;
+mod beside;
 mod conversations;
 mod error;
 mod marks;

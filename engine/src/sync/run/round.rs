@@ -5,10 +5,12 @@ use std::time::Instant;
 
 use super::Action;
 use super::bequest::Bequest;
+use super::beside::Place;
 use super::error::TargetError;
 use super::marks::Marks;
 use super::side::Side;
 use super::stale::Stale;
+use crate::copies;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
@@ -16,7 +18,7 @@ use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers};
 use crate::stream::compress::Compression;
-use crate::sync::config::{OnModified, Resource, Sends, Target, TargetKind};
+use crate::sync::config::{KeepOld, OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -28,6 +30,26 @@ pub(super) enum Phase {
     Leftover,
     /// One that this run took.
     Fresh,
+}
+
+/// How a target gets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// From what both sides share; everything if nothing is there.
+    Usual,
+    /// Everything, beside what is there.
+    Full,
+}
+
+/// What a transfer has to mind besides its target.
+#[derive(Default)]
+pub(super) struct Extent<'a> {
+    /// Another copy of the same target, whose bases stay marked.
+    pub spare: Vec<Dataset>,
+    /// Its root.
+    pub spare_root: Option<&'a DatasetName>,
+    /// Nothing is sent unless there is room for all of it.
+    pub needs_room: bool,
 }
 
 /// What all rounds of a run share.
@@ -51,11 +73,11 @@ impl<'a> Round<'a> {
     }
 
     /// The source's tree of this resource.
-    pub(super) fn source_side(&self) -> Side<'a> {
+    pub(super) fn source_side(&self) -> Side<'_> {
         self.side(&self.sends.src)
     }
 
-    fn side(&self, root: &'a DatasetName) -> Side<'a> {
+    pub(super) fn side<'s>(&'s self, root: &'s DatasetName) -> Side<'s> {
         Side {
             root,
             scope: self.scope(),
@@ -71,7 +93,7 @@ impl<'a> Round<'a> {
         &self,
         source_tree: &[Dataset],
         peer: &mut Peer,
-        target: &'a Target,
+        target: &Target,
     ) -> Result<bool, PeerError> {
         let unsent: Vec<Guid> = source_tree
             .iter()
@@ -81,7 +103,13 @@ impl<'a> Round<'a> {
         if unsent.is_empty() {
             return Ok(false);
         }
-        let tree = self.side(&target.dst).tree(peer).await?;
+        let mut tree = self.side(&target.dst).tree(peer).await?;
+        if self.action == Action::Full
+            && !tree.is_empty()
+            && let Ok(new) = copies::new(&target.dst)
+        {
+            tree = self.side(&new).tree(peer).await?;
+        }
         Ok(tree.iter().any(|dataset| {
             let partial = dataset.partial.as_ref();
             let arriving = partial.and_then(|partial| Some(partial.content.as_ref()?.to_guid));
@@ -91,16 +119,50 @@ impl<'a> Round<'a> {
         }))
     }
 
-    /// Brings `tosend` to one target and commits it there.
-    ///
-    /// The source has marked it before anything is sent.
+    /// Brings `tosend` to one target and commits it there; beside what is
+    /// there, if everything was to be sent again. `None` if there is nothing
+    /// to do in this phase.
     pub(super) async fn bring(
         &self,
         source: &mut Peer,
         source_tree: &[Dataset],
         peer: &mut Peer,
-        target: &'a Target,
-        phase: Phase,
+        target: &Target,
+        (phase, manner): (Phase, Manner),
+    ) -> Result<Option<Synced>, TargetError> {
+        let purpose = format!("sync of {} ({})", self.sends.src, self.resource.rid);
+        peer.claim(&target.dst, self.scope(), &purpose).await?;
+        let place = self.place(source_tree, peer, target, (phase, manner));
+        match place.await? {
+            Place::Nowhere => Ok(None),
+            Place::Beside { new, copy } => {
+                let brought =
+                    self.bring_beside(source, source_tree, peer, target, (new, copy), phase);
+                brought.await.map(Some)
+            }
+            Place::Itself { swapped } => {
+                let extent = Extent::default();
+                let synced = self
+                    .bring_onto(source, source_tree, peer, target, extent)
+                    .await?;
+                if self.resource.keep_old == KeepOld::Next && !swapped {
+                    self.drop_old(peer, target).await?;
+                }
+                Ok(Some(synced))
+            }
+        }
+    }
+
+    /// Brings `tosend` to `target.dst` and commits it there.
+    ///
+    /// The source has marked it before anything is sent.
+    pub(super) async fn bring_onto(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+        extent: Extent<'_>,
     ) -> Result<Synced, TargetError> {
         let begun = Instant::now();
         let side = self.side(&target.dst);
@@ -114,11 +176,6 @@ impl<'a> Round<'a> {
         let stale = Stale::find(side, source_tree, &self.sends.src, target_tree);
         let plan = self.plan(source_tree, &stale.tree, target)?;
         let target_tree = &stale.tree;
-        if phase == Phase::Fresh && self.action == Action::Full && !target_tree.is_empty() {
-            return Err(TargetError::TargetExists {
-                dst: target.dst.clone(),
-            });
-        }
         let mut transfers = Transfers {
             source,
             target: peer,
@@ -128,14 +185,25 @@ impl<'a> Round<'a> {
         };
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
+        if extent.needs_room {
+            let needed = transfers.estimates.iter().sum();
+            self.check_room(transfers.target, target, needed).await?;
+        }
         let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
-        let here = |dataset: &Dataset| {
-            let name = dataset.name.rebase(&self.sends.src, &target.dst).ok()?;
-            target_tree.iter().find(|dataset| dataset.name == name)
+        let has = |dataset: &Dataset, guid: Guid| {
+            let in_tree = |tree: &[Dataset], root: &DatasetName| {
+                let name = dataset.name.rebase(&self.sends.src, root).ok();
+                let there = name.and_then(|name| tree.iter().find(|found| found.name == name));
+                there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
+            };
+            in_tree(target_tree, &target.dst)
+                || extent
+                    .spare_root
+                    .is_some_and(|root| in_tree(&extent.spare, root))
         };
         let marked = marks
-            .begin(transfers.source, source_tree, tosend, here)
+            .begin(transfers.source, source_tree, tosend, has)
             .await;
         self.tolerate(marked)?;
         let root_is_new = target_tree.is_empty();
@@ -149,7 +217,7 @@ impl<'a> Round<'a> {
         Ok(self.synced(target, &plan, &report, begun))
     }
 
-    fn plan(
+    pub(super) fn plan(
         &self,
         source_tree: &[Dataset],
         target_tree: &[Dataset],
@@ -327,12 +395,12 @@ impl<'a> Round<'a> {
         &self,
         source_tree: &[Dataset],
         peer: &mut Peer,
-        target: &'a Target,
+        target: &Target,
     ) -> Result<(), PeerError> {
-        let is_node = |target: &&Target| target.kind != TargetKind::Local;
-        let others = self.sends.targets.iter().filter(is_node);
+        let is_node = |target: &Target| target.kind != TargetKind::Local;
+        let others = self.sends.targets.iter().filter(|other| is_node(other));
         let heirs: Vec<Marks> = others
-            .filter(|other| is_node(&target) && other.node != target.node)
+            .filter(|other| is_node(target) && other.node != target.node)
             .map(|other| Marks::new(&self.resource.rid, other))
             .collect();
         if heirs.is_empty() {

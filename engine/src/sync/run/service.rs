@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use super::conversations::Conversations;
 use super::error::{SyncError, TargetError};
 use super::report::{ResourceReport, SyncReport, TargetReport};
-use super::round::{Phase, Round};
+use super::round::{Manner, Phase, Round};
 use super::{Action, Sync};
 use crate::event::Event;
 use crate::name::SnapshotName;
 use crate::peer::Peer;
 use crate::replicate::snapshot_command;
 use crate::sync::config::{Resource, Role, Sends, Target, TargetKind};
-use crate::sync::state::Synced;
+use crate::sync::state::{Mode, Synced};
 use crate::zfs::Dataset;
 
 /// A resource and its targets, in the course of a run.
@@ -204,16 +204,23 @@ impl<'a> Work<'a> {
     ) -> Result<(), SyncError> {
         let mut committed = false;
         for ((target, reached), synced) in self.targets.iter_mut().zip(&mut self.synced) {
-            if self.round.action == Action::Full && synced.is_some() {
-                // The full sync that was asked for is the one just completed.
-                continue;
-            }
+            let was_full = |synced: &Synced| synced.mode == Mode::Full;
+            // The full sync that was asked for may be the one just completed.
+            let manner =
+                if self.round.action == Action::Full && !synced.as_ref().is_some_and(was_full) {
+                    Manner::Full
+                } else {
+                    Manner::Usual
+                };
             let Some(mut peer) = taken(conversations, target, reached).await else {
                 continue;
             };
-            let brought = self.round.bring(source, tree, &mut peer, target, phase);
+            let brought = self
+                .round
+                .bring(source, tree, &mut peer, target, (phase, manner));
             match brought.await {
-                Ok(now) => {
+                Ok(None) => conversations.keep(target, peer),
+                Ok(Some(now)) => {
                     conversations.keep(target, peer);
                     committed = true;
                     *synced = Some(joined(synced.take(), now));

@@ -1,6 +1,7 @@
 //! Whole runs of a service over machines in memory, with faults at every
 //! operation of every machine.
 
+mod beside;
 mod heirs;
 mod leftovers;
 mod loss;
@@ -86,7 +87,7 @@ fn a_copy_without_a_common_base_is_left_alone() {
     hands.write("tank/data", 1, b"precious").unwrap();
     hands.snapshot("tank/data@sent").unwrap();
     let before = hands.list();
-    for action in [Action::Update, Action::Nodes, Action::Full] {
+    for action in [Action::Update, Action::Nodes] {
         world.write("a", 1);
         let report = world.sync("a", action).unwrap();
         let error = report.resources[0].targets[0].outcome.as_ref().unwrap_err();

@@ -19,6 +19,7 @@ use crate::name::{DatasetName, SnapshotName};
 mod bookmarks;
 mod busy;
 mod clones;
+mod datasets;
 mod ground;
 mod holds;
 mod listing;
@@ -157,6 +158,7 @@ pub fn all() -> Vec<Claim> {
         busy::CLAIMS,
         partial::CLAIMS,
         clones::CLAIMS,
+        datasets::CLAIMS,
         properties::CLAIMS,
     ]
     .concat()

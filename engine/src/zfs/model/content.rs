@@ -36,6 +36,10 @@ impl Space {
         self.used_bytes.load(Ordering::SeqCst)
     }
 
+    pub(super) fn left_bytes(&self) -> u64 {
+        self.capacity_bytes.saturating_sub(self.used_bytes())
+    }
+
     /// Stores `bytes`, or finds the pool full.
     pub(super) fn store(self: &Arc<Self>, bytes: &[u8]) -> Result<Arc<Extent>, ZfsErrorKind> {
         self.used_bytes

@@ -144,6 +144,49 @@ impl Machine {
         Ok(Some(parent))
     }
 
+    /// Renames a dataset with everything below it.
+    pub(super) fn rename_dataset(
+        &mut self,
+        from: &DatasetName,
+        to: &DatasetName,
+    ) -> Result<(), ZfsErrorKind> {
+        self.dataset(from)?;
+        if from.pool() != to.pool() {
+            return Err(ZfsErrorKind::CrossDevice);
+        }
+        self.check_place(to)?;
+        if to.is_within(from) || from.parent().is_none() {
+            return Err(ZfsErrorKind::Invalid);
+        }
+        let moved: Result<Vec<_>, _> = self
+            .within(from)
+            .map(|(name, _)| Ok((name.clone(), name.rebase(from, to)?)))
+            .collect();
+        let moved = moved.map_err(|_: crate::name::NameError| ZfsErrorKind::Invalid)?;
+        for (old, new) in moved {
+            if let Some(node) = self.datasets.remove(&old) {
+                self.datasets.insert(new, node);
+            }
+        }
+        self.next_txg(from.pool())?;
+        Ok(())
+    }
+
+    /// Destroys a dataset without snapshots and children. What a cut receive
+    /// left goes with it.
+    pub(super) fn destroy_dataset(&mut self, name: &DatasetName) -> Result<(), ZfsErrorKind> {
+        let node = self.dataset(name)?;
+        if !node.snapshots.is_empty() || self.is_receiving(node.id) {
+            return Err(ZfsErrorKind::Busy);
+        }
+        if self.within(name).count() > 1 {
+            return Err(ZfsErrorKind::Exists);
+        }
+        self.datasets.remove(name);
+        self.next_txg(name.pool())?;
+        Ok(())
+    }
+
     /// Creates an empty dataset.
     pub(super) fn create_dataset(
         &mut self,

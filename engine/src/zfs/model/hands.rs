@@ -390,26 +390,7 @@ impl<'a> Hands<'a> {
     pub fn rename(self, from: &str, to: &str) -> Result<(), ZfsError> {
         let (from, to) = (dataset(from), dataset(to));
         self.act("rename", from.as_str(), |machine| {
-            machine.dataset(&from)?;
-            if from.pool() != to.pool() {
-                return Err(ZfsErrorKind::CrossDevice.into());
-            }
-            machine.check_place(&to)?;
-            if to.is_within(&from) || from.parent().is_none() {
-                return Err(ZfsErrorKind::Invalid.into());
-            }
-            let moved: Result<Vec<_>, _> = machine
-                .within(&from)
-                .map(|(name, _)| Ok((name.clone(), name.rebase(&from, &to)?)))
-                .collect();
-            let moved = moved.map_err(|_: crate::name::NameError| ZfsErrorKind::Invalid)?;
-            for (old, new) in moved {
-                if let Some(node) = machine.datasets.remove(&old) {
-                    machine.datasets.insert(new, node);
-                }
-            }
-            machine.next_txg(from.pool())?;
-            Ok(())
+            Ok(machine.rename_dataset(&from, &to)?)
         })
     }
 

@@ -107,6 +107,19 @@ impl Call {
         Self::act("rename", from, format!("zfs rename {flag}{from} @{to}"))
     }
 
+    pub(super) fn rename_dataset(from: &DatasetName, to: &DatasetName) -> Self {
+        Self::act("rename", from, format!("zfs rename {from} {to}"))
+    }
+
+    pub(super) fn destroy_dataset(name: &DatasetName) -> Self {
+        Self::act("destroy", name, format!("zfs destroy {name}"))
+    }
+
+    pub(super) fn available(dataset: &DatasetName) -> Self {
+        let command = format!("zfs get available {dataset}");
+        Self::look("examine", dataset, command)
+    }
+
     pub(super) fn bookmark(marks: &[NewBookmark]) -> Self {
         let texts: Vec<_> = marks
             .iter()

@@ -314,6 +314,25 @@ impl Zfs for Model {
         })
     }
 
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        self.call(Call::rename_dataset(from, to), |machine| {
+            Ok(machine.rename_dataset(from, to)?)
+        })
+    }
+
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
+        self.call(Call::destroy_dataset(name), |machine| {
+            Ok(machine.destroy_dataset(name)?)
+        })
+    }
+
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
+        self.call(Call::available(dataset), |machine| {
+            machine.dataset(dataset)?;
+            Ok(machine.pool(dataset.pool())?.space.left_bytes())
+        })
+    }
+
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
         self.call(Call::bookmark(marks), |machine| {
             machine.make_bookmarks(marks)

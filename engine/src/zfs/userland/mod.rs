@@ -399,6 +399,23 @@ impl Zfs for ImagePool {
         self.order(&tried, call)
     }
 
+    fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
+        self.rename(from, to)
+    }
+
+    fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
+        self.destroy(name)
+    }
+
+    fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
+        let tried = Tried::new("examine", dataset);
+        if !self.exists(&tried, dataset)? {
+            return Err(ZfsError::new("examine", dataset, ZfsErrorKind::NotFound));
+        }
+        let space = self.space()?;
+        Ok(space.total_bytes.saturating_sub(space.allocated_bytes))
+    }
+
     fn bookmark(&self, marks: &[NewBookmark]) -> Result<(), ZfsError> {
         let name = |mark: &NewBookmark| format!("{}#{}", mark.of.dataset, mark.short);
         let call = Call::Bookmark {

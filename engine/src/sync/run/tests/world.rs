@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use super::super::{Action, ConnectFault, Connector, Reaching, Sync, SyncReport};
 use crate::error::Family;
 use crate::event::{Event, Observer};
-use crate::helper::{Authorization, Helper, serve};
+use crate::helper::{Authorization, ClaimFolder, Helper, serve};
 use crate::name::Guid;
 use crate::peer::Peer;
 use crate::plan::Loss;
@@ -225,6 +225,9 @@ impl Machines<'_> {
             states: Some(Arc::new(StateStore::new(
                 self.world.states.path().join(node.as_str()),
             ))),
+            claims: Some(ClaimFolder::below(
+                self.world.states.path().join(node.as_str()),
+            )),
             about: about(node.as_str()),
             patience: Duration::from_secs(20),
         };

@@ -1,0 +1,298 @@
+//! A full sync onto a dataset that exists.
+//!
+//! Nothing of the old copy is touched while the new one arrives beside it, as
+//! `DST.zferry-new`. Once the new one is whole and committed, two renames put
+//! the old one aside and the new one into its place. What is there says how far
+//! an earlier run came:
+//!
+//! | DST | DST.zferry-new | the next run |
+//! |---|---|---|
+//! | old | a part | a full goes on with it; any other leaves it and uses DST |
+//! | old | whole, committed | swaps them; a full brings it up to date before |
+//! | absent | whole, committed | moves it into its place |
+//! | new | absent | as always; the old one stands aside until it may go |
+
+use super::error::TargetError;
+use super::round::{Extent, Manner, Phase, Round};
+use crate::copies;
+use crate::event::Event;
+use crate::name::{DatasetName, NameError, ShortName};
+use crate::peer::{Peer, PeerError};
+use crate::sync::config::{KeepOld, Target};
+use crate::sync::state::{DatasetSnapshot, Mode, Synced};
+use crate::zfs::{Dataset, Scope};
+
+/// Where what is sent arrives.
+pub(super) enum Place {
+    /// At `dst`; whether this run has just moved a copy there.
+    Itself { swapped: bool },
+    /// Beside it, where this much of it has arrived.
+    Beside {
+        new: DatasetName,
+        copy: Vec<Dataset>,
+    },
+    /// This round has nothing to do there.
+    Nowhere,
+}
+
+impl Round<'_> {
+    /// Decides where to receive, after completing what a run had begun that
+    /// was cut between its last transfer and its end.
+    pub(super) async fn place(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+        (phase, manner): (Phase, Manner),
+    ) -> Result<Place, TargetError> {
+        let is_full = manner == Manner::Full;
+        let there = peer.tree(&target.dst, Scope::One).await?.is_some();
+        let new = match self.name_beside(target, is_full && there) {
+            Err(error) => return Err(error),
+            Ok(None) => return Ok(Place::Itself { swapped: false }),
+            Ok(Some(new)) => new,
+        };
+        let copy = self.side(&new).tree(peer).await?;
+        match (there, copy.is_empty(), is_full) {
+            (_, true, false) | (false, true, true) => Ok(Place::Itself { swapped: false }),
+            (false, false, _) => {
+                if let Some(root) = copy.first() {
+                    self.move_in(peer, target, root).await?;
+                }
+                Ok(Place::Itself { swapped: true })
+            }
+            (true, false, false) if is_whole(self, source_tree, &copy, &new) => {
+                self.swap(peer, target, &new).await?;
+                Ok(Place::Itself { swapped: true })
+            }
+            (true, false, false) => {
+                let text = format!(
+                    "{new} is what a full sync left that was cut; the next goes on with it"
+                );
+                self.notice(peer, text);
+                Ok(Place::Itself { swapped: false })
+            }
+            (true, true, true) if phase == Phase::Leftover => Ok(Place::Nowhere),
+            (true, _, true) => Ok(Place::Beside { new, copy }),
+        }
+    }
+
+    /// The name beside `dst`; `None` if there is none and none is needed.
+    fn name_beside(
+        &self,
+        target: &Target,
+        needed: bool,
+    ) -> Result<Option<DatasetName>, TargetError> {
+        if target.dst.parent().is_none() {
+            return match needed {
+                true => Err(TargetError::RootOfPool {
+                    dst: target.dst.clone(),
+                }),
+                false => Ok(None),
+            };
+        }
+        match copies::new(&target.dst) {
+            Ok(new) => Ok(Some(new)),
+            Err(error) if needed => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Brings everything beside `dst`, then swaps.
+    pub(super) async fn bring_beside(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+        (new, copy): (DatasetName, Vec<Dataset>),
+        phase: Phase,
+    ) -> Result<Synced, TargetError> {
+        let beside = Target {
+            dst: new.clone(),
+            ..target.clone()
+        };
+        let mut begun = !copy.is_empty();
+        if begun && phase == Phase::Fresh && self.plan(source_tree, &copy, &beside).is_err() {
+            // It is the part of a copy of which the source has nothing more.
+            self.discard(peer, target, &new).await?;
+            begun = false;
+        }
+        let extent = Extent {
+            spare: self.side(&target.dst).tree(peer).await?,
+            spare_root: Some(&target.dst),
+            needs_room: !begun,
+        };
+        let synced = self
+            .bring_onto(source, source_tree, peer, &beside, extent)
+            .await?;
+        self.swap(peer, target, &new).await?;
+        Ok(moved(synced, &new, &target.dst)?)
+    }
+
+    async fn discard(
+        &self,
+        peer: &mut Peer,
+        target: &Target,
+        new: &DatasetName,
+    ) -> Result<(), TargetError> {
+        self.step(peer, format!("zfs destroy -r {new}"));
+        let names = &self.resource.names;
+        let ours = [&names.sent, &names.tosend, &names.aside].map(ShortName::clone);
+        let discarded = peer.destroy_copy(target.dst.clone(), new.clone(), ours.to_vec());
+        Ok(discarded.await?)
+    }
+
+    /// Refuses what cannot fit, and says what is needed.
+    pub(super) async fn check_room(
+        &self,
+        peer: &mut Peer,
+        target: &Target,
+        needed: u64,
+    ) -> Result<(), TargetError> {
+        let available = peer.available_bytes(target.dst.clone()).await?;
+        let dst = copies::original(&target.dst);
+        if needed > available {
+            return Err(TargetError::NoRoom {
+                dst,
+                needed,
+                available,
+            });
+        }
+        let text = format!(
+            "a full copy beside {dst} needs about {needed} bytes; {available} are available"
+        );
+        self.notice(peer, text);
+        Ok(())
+    }
+
+    /// The old copy is renamed aside, the new one takes its place.
+    async fn swap(
+        &self,
+        peer: &mut Peer,
+        target: &Target,
+        new: &DatasetName,
+    ) -> Result<(), TargetError> {
+        let dst = &target.dst;
+        let stays = |source: PeerError| TargetError::NotSwapped {
+            dst: dst.clone(),
+            new: new.clone(),
+            source,
+        };
+        let tree = |found: Option<Vec<Dataset>>| found.and_then(|mut tree| tree.pop());
+        let fresh = tree(peer.tree(new, Scope::One).await?);
+        let present = tree(peer.tree(dst, Scope::One).await?);
+        let Some(fresh) = fresh else { return Ok(()) };
+        let Some(present) = present else {
+            return self.move_in(peer, target, &fresh).await;
+        };
+        let old = copies::old(dst, present.guid)?;
+        self.step(peer, format!("zfs rename {dst} {old}"));
+        peer.rename_dataset(dst.clone(), present.guid, old.clone())
+            .await
+            .map_err(stays)?;
+        self.move_in(peer, target, &fresh).await?;
+        match self.resource.keep_old {
+            KeepOld::No => self.drop_old(peer, target).await?,
+            KeepOld::Next => self.notice(
+                peer,
+                format!("the copy that was there is kept as {old} until the next run succeeds"),
+            ),
+            KeepOld::Confirm => self.notice(
+                peer,
+                format!("the copy that was there is kept as {old} until zferry sync confirm"),
+            ),
+        }
+        Ok(())
+    }
+
+    async fn move_in(
+        &self,
+        peer: &mut Peer,
+        target: &Target,
+        fresh: &Dataset,
+    ) -> Result<(), TargetError> {
+        let (new, dst) = (&fresh.name, &target.dst);
+        self.step(peer, format!("zfs rename {new} {dst}"));
+        let moved = peer.rename_dataset(new.clone(), fresh.guid, dst.clone());
+        moved.await.map_err(|source| TargetError::NotSwapped {
+            dst: dst.clone(),
+            new: new.clone(),
+            source,
+        })
+    }
+
+    /// Destroys the old copies of a target. One that is held or cloned stays,
+    /// and that is told: it has no say in whether the data arrived.
+    pub(super) async fn drop_old(
+        &self,
+        peer: &mut Peer,
+        target: &Target,
+    ) -> Result<(), TargetError> {
+        for copy in peer.old_copies(&target.dst).await? {
+            self.step(peer, format!("zfs destroy -r {copy}"));
+            let dropped = peer
+                .destroy_copy(target.dst.clone(), copy.clone(), Vec::new())
+                .await;
+            match dropped {
+                Err(error) if error.failure().is_some() => {
+                    self.notice(peer, format!("{copy} stays: {}", error.cause));
+                }
+                dropped => dropped?,
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, peer: &Peer, command: String) {
+        self.observer.event(&Event::Step {
+            peer: peer.name.clone(),
+            command,
+        });
+    }
+
+    fn notice(&self, peer: &Peer, text: String) {
+        self.observer.event(&Event::Notice {
+            peer: peer.name.clone(),
+            text,
+        });
+    }
+}
+
+/// True if the copy was committed as a whole: every dataset of the source has
+/// there, as `sent`, what the source calls by the same name everywhere.
+fn is_whole(
+    round: &Round<'_>,
+    source_tree: &[Dataset],
+    copy: &[Dataset],
+    new: &DatasetName,
+) -> bool {
+    let sent = &round.resource.names.sent;
+    let mut first = None;
+    source_tree.iter().all(|here| {
+        let name = here.name.rebase(&round.sends.src, new).ok();
+        let there = copy
+            .iter()
+            .find(|dataset| Some(&dataset.name) == name.as_ref());
+        let committed = there.and_then(|there| there.snapshot_by_name(sent));
+        let known = committed.and_then(|committed| here.snapshot_by_guid(committed.guid));
+        known.is_some_and(|known| *first.get_or_insert(&known.short) == &known.short)
+    })
+}
+
+/// The same with the names it has after the swap. Whatever was sent last, the
+/// copy was made from nothing.
+fn moved(synced: Synced, new: &DatasetName, dst: &DatasetName) -> Result<Synced, NameError> {
+    let datasets = synced.datasets.into_iter().map(|snapshot| {
+        Ok(DatasetSnapshot {
+            dataset: snapshot.dataset.rebase(new, dst)?,
+            ..snapshot
+        })
+    });
+    Ok(Synced {
+        dst: dst.clone(),
+        datasets: datasets.collect::<Result<_, NameError>>()?,
+        mode: Mode::Full,
+        ..synced
+    })
+}
