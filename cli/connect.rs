@@ -16,8 +16,10 @@ use engine::image::Image;
 use engine::peer::wire::WireError;
 use engine::peer::{Peer, PeerCause, PeerError};
 use engine::protocol::hello::About;
-use engine::sync::config::{Connection, Target};
+use engine::sync::config::{Connection, Target, duration_text};
+use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{ConnectFault, Connector, Reaching};
+use engine::sync::status::CLOCK_SKEW_MAX;
 use engine::transport::ssh::{self, ConnectError, Identity, SSH_PORT, SshEndpoint, SshOptions};
 use engine::transport::{LinkError, local};
 
@@ -198,6 +200,19 @@ fn headline(error: &ConnectError) -> String {
     text
 }
 
+/// What is to be said about the clock of a peer that has just greeted.
+fn skew(theirs: Option<UtcSeconds>, ours: UtcSeconds) -> Option<String> {
+    let theirs = theirs?;
+    let apart = theirs.apart(ours);
+    (apart > CLOCK_SKEW_MAX).then(|| {
+        format!(
+            "its clock says {theirs} and the one of this machine {ours}: they differ by {}, and \
+             so does the age of data as the two tell it",
+            duration_text(apart)
+        )
+    })
+}
+
 fn ssh_family(error: &ConnectError) -> Family {
     match error {
         ConnectError::InvalidHost { .. }
@@ -356,6 +371,10 @@ impl Connect<'_> {
             program: peer.about.program.clone(),
             node: peer.about.node.clone(),
         });
+        if let Some(text) = skew(peer.about.clock, environment::now()) {
+            let peer = peer.name.clone();
+            self.observer.event(&Event::Notice { peer, text });
+        }
         Ok(peer)
     }
 }

@@ -37,6 +37,7 @@ pub fn about(node: &str, images: &[Image]) -> About {
             .iter()
             .map(|image| image.pool().to_string())
             .collect(),
+        clock: Some(now()),
     }
 }
 

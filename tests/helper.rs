@@ -31,6 +31,7 @@ async fn greeted(mut child: Child) -> (Peer, Child) {
         node: "test".into(),
         platform: "test".into(),
         images: Vec::new(),
+        clock: None,
     };
     let peer = Peer::greet("helper", link, &about, PATIENCE).await;
     (peer.unwrap(), child)

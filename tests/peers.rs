@@ -1,7 +1,7 @@
 //! Remote commands that are no helper, or not one for us.
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::program::{Place, Ran, ZFERRY, machine_has_zfs};
 use crate::sshd::Sshd;
@@ -70,6 +70,31 @@ fn a_newer_peer_says_which_side_to_upgrade() {
             "upgrade zferry here",
         ],
     );
+}
+
+#[test]
+fn a_peer_whose_clock_is_wrong_is_told_of_with_both_times() {
+    let about =
+        |clock: u64| format!(r#"{{"program":"z","node":"n9","platform":"l","clock":{clock:010}}}"#);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    for (clock, told) in [
+        (1_000_000_000, Some("2001-09-09T01:46:40Z")),
+        (u32::MAX.into(), Some("2106-02-07T06:28:15Z")),
+        (now.as_secs(), None),
+    ] {
+        let text = about(clock);
+        let length = text.len();
+        let hello = format!(r"zfy\211\r\n\032\n\001\000\001\000\{length:03o}\000\000\000{text}");
+        let (place, sshd) = (Place::new(), Sshd::start());
+        // It closes right after, or this machine has no ZFS: what is told
+        // comes before.
+        let remote = format!("printf '{hello}'");
+        let ran = Ran::of(&mut place.fetch(&sshd, &remote, &[]));
+        assert_ne!(ran.code, Some(8), "{ran:?}");
+        let is_told = ran.err.contains("its clock says");
+        assert_eq!(is_told, told.is_some(), "{clock}: {ran:?}");
+        assert!(ran.err.contains(told.unwrap_or_default()), "{ran:?}");
+    }
 }
 
 #[test]

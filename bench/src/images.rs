@@ -158,6 +158,7 @@ fn bare(pools: &Pools, from: &SnapshotName) -> Result<()> {
 fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> Result<()> {
     let job = Job {
         loss: engine::plan::Loss::default(),
+        intermediary: engine::plan::Intermediary::Skip,
         source: from.dataset.clone(),
         target: target(),
         snapshot: SnapshotChoice::Existing(from.short.clone()),
@@ -184,6 +185,7 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         node: name.to_owned(),
         platform: String::new(),
         images: Vec::new(),
+        clock: None,
     };
     let (near, far) = local::pair();
     let helper = Helper {

@@ -36,8 +36,7 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
     // A machine without ZFS still greets, so that the other side can say which
     // of the two lacks what.
     let images = context.images()?;
-    let about = environment::about(&context.node_text(), &images);
-    let zfs = Machine::new(images).open().await;
+    let zfs = Machine::new(images.clone()).open().await;
     let zfs = zfs.unwrap_or_else(|missing| Arc::new(Absent(*missing.error)));
     let authorization = if args.allow.is_empty() {
         Authorization::everything()
@@ -49,7 +48,8 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
         authorization,
         states: Some(Arc::new(StateStore::new(&context.global.state))),
         claims: Some(ClaimFolder::below(&context.global.state)),
-        about,
+        // Last: opening images takes time, and it tells what time it is.
+        about: environment::about(&context.node_text(), &images),
         patience: args.connect_timeout,
     };
     let (link, output) = stdio::link().map_err(|error| {

@@ -108,6 +108,12 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             Verbosity::Normal,
             format!("note: {dataset} exists on the target alone and is left as it is"),
         ),
+        Event::NameTaken { snapshot } => (
+            Verbosity::Normal,
+            format!(
+                "note: {snapshot} is not carried: the target has another snapshot of that name"
+            ),
+        ),
         Event::CloneSentWhole { dataset, origin } => (
             Verbosity::Normal,
             format!("note: {dataset} is a clone of {origin} and becomes a dataset of its own"),

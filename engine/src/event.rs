@@ -88,6 +88,11 @@ pub enum Event {
         /// The dataset.
         dataset: DatasetName,
     },
+    /// A snapshot in between is left out: the target has another one of its name.
+    NameTaken {
+        /// The snapshot on the source.
+        snapshot: SnapshotName,
+    },
     /// A clone was sent as an independent dataset.
     CloneSentWhole {
         /// The clone.

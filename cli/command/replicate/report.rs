@@ -59,12 +59,13 @@ impl Run<'_> {
             if let Some(clearing) = &dataset.clearing {
                 text += &lost(clearing, "would roll back", "would destroy");
             }
-            streams += 1;
+            streams += 1 + dataset.carried;
             bytes += dataset.estimated_bytes;
             text += &format!(
-                "would send {snapshot} to {}: {}, about {}\n",
+                "would send {snapshot} to {}: {}{}, about {}\n",
                 target.dataset,
                 how(&dataset.step),
+                carried(dataset.carried),
                 HumanBytes(dataset.estimated_bytes)
             );
         }
@@ -86,10 +87,11 @@ impl Run<'_> {
             raw_bytes += dataset.moved.raw_bytes;
             wire_bytes += dataset.moved.wire_bytes;
             text += &format!(
-                "{} -> {}: {}, guid {}",
+                "{} -> {}: {}{}, guid {}",
                 dataset.snapshot,
                 dataset.target.dataset,
                 how(&dataset.step),
+                carried(dataset.carried),
                 dataset.guid
             );
             if dataset.step != Step::UpToDate {
@@ -133,6 +135,7 @@ fn dataset_value(dataset: &DatasetReport) -> Value {
         "guid": (dataset.guid.0 != 0).then(|| dataset.guid.to_string()),
         "step": step,
         "base": base,
+        "carried": dataset.carried,
         "given_up": dataset.clearing.as_ref().map(clearing_value),
         "estimated_bytes": dataset.estimated_bytes,
         "raw_bytes": dataset.moved.raw_bytes,
@@ -179,6 +182,14 @@ fn how(step: &Step) -> String {
     }
 }
 
+/// Snapshots in between, if there are any.
+fn carried(number: usize) -> String {
+    match number {
+        0 => String::new(),
+        number => format!(" with {} in between", counted(number, "snapshot")),
+    }
+}
+
 fn base_text(base: &Base) -> String {
     match base {
         Base::Snapshot(name) => format!("@{}", name.short),
@@ -217,6 +228,7 @@ mod tests {
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
             loss: engine::plan::Loss::default(),
+            intermediary: engine::plan::Intermediary::Skip,
             rehearsal,
         }
     }
@@ -228,6 +240,7 @@ mod tests {
             guid: Guid(guid),
             creation_seconds: 0,
             clearing: None,
+            carried: 0,
             step,
             estimated_bytes: 2 << 20,
             moved: Moved::default(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::conflict::Conflict;
 use super::loss::{Clearing, Loss, clearing};
+use super::way::{Between, Intermediary};
 use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
 use crate::zfs::{Base, Dataset, PartialContent, ResumePoint, SendMode, Snapshot};
 
@@ -66,6 +67,8 @@ pub struct DatasetRequest<'a> {
     pub target: Option<&'a Dataset>,
     /// What of that may be lost.
     pub loss: Loss,
+    /// Whether the snapshots in between go along.
+    pub intermediary: Intermediary,
 }
 
 /// How one dataset gets to the wanted snapshot.
@@ -73,8 +76,14 @@ pub struct DatasetRequest<'a> {
 pub struct Way {
     /// What has to go from the target first.
     pub clearing: Option<Clearing>,
-    /// The stream.
+    /// The first stream: to the first of `hops`, or to the wanted snapshot.
     pub step: Step,
+    /// Snapshots on the way, oldest first; a stream leads from each to the next
+    /// and from the last to the wanted one.
+    pub hops: Vec<Snapshot>,
+    /// Snapshots on the way that are left out, since the target has others of
+    /// their names.
+    pub left_out: Vec<Snapshot>,
 }
 
 impl From<Step> for Way {
@@ -82,6 +91,35 @@ impl From<Step> for Way {
         Self {
             clearing: None,
             step,
+            hops: Vec::new(),
+            left_out: Vec::new(),
+        }
+    }
+}
+
+impl Way {
+    /// From `after`, where `step` begins, over all that lies between to the
+    /// wanted snapshot.
+    fn through(
+        request: &DatasetRequest<'_>,
+        after: CreateTxg,
+        step: Step,
+        clearing: Option<Clearing>,
+    ) -> Self {
+        let between = match request.intermediary {
+            Intermediary::Skip => Between::default(),
+            Intermediary::Carry => Between::find(
+                request.source,
+                (after, request.wanted.createtxg),
+                request.target,
+                clearing.as_ref(),
+            ),
+        };
+        Self {
+            clearing,
+            step,
+            hops: between.carried.into_iter().cloned().collect(),
+            left_out: between.taken.into_iter().cloned().collect(),
         }
     }
 }
@@ -106,10 +144,11 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         target_name,
         target,
         loss,
+        intermediary: _,
     } = *request;
     let Some(target) = target else {
         check_key(source, mode)?;
-        return Ok(Step::Full.into());
+        return Ok(Way::through(request, CreateTxg(0), Step::Full, None));
     };
     if target.guid == source.guid {
         return Err(Conflict::SameDataset {
@@ -143,7 +182,10 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         };
         check_name(wanted, target, clearing.as_ref())?;
         check_key(source, mode)?;
-        return Ok(Way { clearing, step });
+        return Ok(Way {
+            clearing,
+            ..step.into()
+        });
     }
     let common = Common::find(source, wanted.createtxg, target);
     if let Some(newer) = common.newer {
@@ -153,7 +195,7 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
             wanted: named(source, wanted),
         });
     }
-    let Some((base, base_there)) = common.base else {
+    let Some((base_createtxg, base, base_there)) = common.base else {
         return Err(Conflict::NoCommonBase {
             target: target_name.clone(),
             origin: source.name.clone(),
@@ -168,13 +210,11 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
     check_key(source, mode)?;
     let clearing = clearing(target, base_there, mode, loss)?;
     check_name(wanted, target, clearing.as_ref())?;
-    Ok(Way {
-        clearing,
-        step: Step::Incremental {
-            base,
-            guid: base_there.guid,
-        },
-    })
+    let step = Step::Incremental {
+        base,
+        guid: base_there.guid,
+    };
+    Ok(Way::through(request, base_createtxg, step, clearing))
 }
 
 /// The step that completes what is left of a cut stream, if that was one of
@@ -217,9 +257,7 @@ fn check_name(
     target: &Dataset,
     clearing: Option<&Clearing>,
 ) -> Result<(), Conflict> {
-    let goes = |guid: Guid| {
-        clearing.is_some_and(|clearing| clearing.snapshots.iter().any(|(_, gone)| *gone == guid))
-    };
+    let goes = |guid: Guid| clearing.is_some_and(|clearing| clearing.destroys(guid));
     match target.snapshot_by_name(&wanted.short) {
         Some(other) if !goes(other.guid) => Err(Conflict::NameTaken {
             snapshot: named(target, other),
@@ -231,8 +269,9 @@ fn check_name(
 
 /// What source and target share, seen from a snapshot that is to be sent.
 struct Common<'a> {
-    /// The newest shared state before it, as a base and as the target's snapshot.
-    base: Option<(Base, &'a Snapshot)>,
+    /// The newest shared state before it: its place in the source's order, as a
+    /// base, and as the target's snapshot.
+    base: Option<(CreateTxg, Base, &'a Snapshot)>,
     /// A shared state after it.
     newer: Option<&'a Snapshot>,
 }
@@ -264,8 +303,7 @@ impl<'a> Common<'a> {
             .chain(snapshots)
             .filter(|(createtxg, _, _)| *createtxg < wanted)
             // Of equals the last wins: a snapshot is preferred to its bookmark.
-            .max_by_key(|(createtxg, _, _)| *createtxg)
-            .map(|(_, base, snapshot)| (base, snapshot));
+            .max_by_key(|(createtxg, _, _)| *createtxg);
         Self { base, newer }
     }
 }

@@ -60,6 +60,14 @@ pub struct Clearing {
     pub lost_bytes: u64,
 }
 
+impl Clearing {
+    /// True if the snapshot with this guid goes.
+    #[must_use]
+    pub fn destroys(&self, guid: Guid) -> bool {
+        self.snapshots.iter().any(|(_, gone)| *gone == guid)
+    }
+}
+
 /// What a dataset without any change may show as written, in bytes: rolling
 /// back rewrites the block that heads it, twice, in sectors of up to 4 KiB
 /// (seen: 1024 with sectors of 512). A smaller change than that passes here, and

@@ -10,6 +10,7 @@ mod conflict;
 mod dataset;
 mod loss;
 mod tree;
+mod way;
 
 pub use conflict::Conflict;
 pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
@@ -17,3 +18,4 @@ pub use loss::{Clearing, Loss, OnModified, OnNewer};
 pub use tree::{
     DatasetPlan, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };
+pub use way::{Intermediary, is_of_zferry};

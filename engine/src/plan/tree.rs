@@ -5,9 +5,11 @@ use std::collections::HashMap;
 use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, Way, plan_dataset};
 use super::loss::{Clearing, Loss};
+use super::way::{Intermediary, is_of_zferry};
 use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
 use crate::zfs::{
-    Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest, Snapshot,
+    Base, Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest,
+    Snapshot,
 };
 
 /// What is wanted.
@@ -25,9 +27,12 @@ pub struct TreeRequest<'a> {
     pub mode: SendMode,
     /// What may be lost on the target.
     pub loss: Loss,
+    /// Whether the snapshots in between go along.
+    pub intermediary: Intermediary,
 }
 
-/// One dataset of the plan.
+/// One dataset of the plan: the stream that brings the wanted snapshot, and the
+/// streams that come before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatasetPlan {
     /// What is sent.
@@ -42,7 +47,10 @@ pub struct DatasetPlan {
     pub kind: DatasetKind,
     /// What goes from the target first.
     pub clearing: Option<Clearing>,
-    /// How.
+    /// Streams of the same dataset that come first, in this order: one for each
+    /// snapshot in between. They have nothing before them.
+    pub before: Vec<DatasetPlan>,
+    /// How, after them.
     pub step: Step,
     /// Block form.
     pub mode: SendMode,
@@ -53,6 +61,17 @@ pub struct DatasetPlan {
 }
 
 impl DatasetPlan {
+    /// All streams of the dataset, in the order in which they have to be sent.
+    pub fn streams(&self) -> impl Iterator<Item = &Self> {
+        self.before.iter().chain(std::iter::once(self))
+    }
+
+    /// How the dataset leaves the state it is in: the step of its first stream.
+    #[must_use]
+    pub fn first_step(&self) -> &Step {
+        &self.before.first().unwrap_or(self).step
+    }
+
     /// The request to the sending side; `None` if nothing is to be sent.
     #[must_use]
     pub fn send_request(&self) -> Option<SendRequest> {
@@ -99,6 +118,8 @@ pub enum Skipped {
     NoSnapshot(DatasetName),
     /// A dataset of the target whose source is gone. It is left alone.
     OnlyOnTarget(DatasetName),
+    /// A snapshot in between, whose name belongs to another one on the target.
+    NameTaken(SnapshotName),
 }
 
 /// What a transfer consists of.
@@ -118,13 +139,14 @@ impl TreePlan {
     pub fn is_up_to_date(&self) -> bool {
         self.datasets
             .iter()
-            .all(|dataset| dataset.step == Step::UpToDate)
+            .all(|dataset| *dataset.first_step() == Step::UpToDate)
     }
 
     /// True if every dataset that is sent is sent in full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.datasets.iter().all(|dataset| dataset.step.is_full())
+        let mut first_steps = self.datasets.iter().map(DatasetPlan::first_step);
+        first_steps.all(Step::is_full)
     }
 }
 
@@ -165,12 +187,18 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             target_name: &target_name,
             target,
             loss: request.loss,
+            intermediary: request.intermediary,
         });
         match way {
-            Ok(way) => plan.datasets.push(DatasetPlan {
-                target: target_name.snapshot(request.short)?,
-                ..dataset_plan(source, wanted, way, request)?
-            }),
+            Ok(way) => {
+                for taken in &way.left_out {
+                    let snapshot = source.name.snapshot(&taken.short)?;
+                    plan.skipped.push(Skipped::NameTaken(snapshot));
+                }
+                let plans = dataset_plans(source, wanted, way, request)?;
+                plan.datasets
+                    .push(plans.arriving_at(&target_name, request.short)?);
+            }
             Err(conflict) => plan.conflicts.push(conflict),
         }
     }
@@ -200,7 +228,7 @@ pub fn plan_leftovers(
     let Some(root) = request.source.first() else {
         return Ok(Vec::new());
     };
-    let mut plans = Vec::new();
+    let mut found = Vec::new();
     for source in request.source {
         let target_name = source.name.rebase(&root.name, request.target_root)?;
         let target = request
@@ -214,6 +242,9 @@ pub fn plan_leftovers(
         if wanted.short == *request.short {
             continue;
         }
+        // What zferry took is renamed once it is there; others' snapshots keep
+        // their names.
+        let short = short.filter(|_| is_of_zferry(&wanted.short));
         let arriving = Snapshot {
             short: short.unwrap_or(&wanted.short).clone(),
             ..wanted.clone()
@@ -225,17 +256,16 @@ pub fn plan_leftovers(
             target_name: &target_name,
             target,
             loss: request.loss,
+            intermediary: Intermediary::Skip,
         });
         if let Ok(way) = way
             && matches!(way.step, Step::Resume { .. })
         {
-            plans.push(DatasetPlan {
-                target: target_name.snapshot(&arriving.short)?,
-                ..dataset_plan(source, wanted, way, request)?
-            });
+            let plans = dataset_plans(source, wanted, way, request)?;
+            found.push(plans.arriving_at(&target_name, &arriving.short)?);
         }
     }
-    Ok(plans)
+    Ok(found)
 }
 
 /// The target tree as it will be when `plans` has been carried out.
@@ -265,26 +295,59 @@ pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
     tree
 }
 
-/// The plan of a step; `target` is the name of the source's snapshot still.
-fn dataset_plan(
+impl DatasetPlan {
+    /// With the names that its snapshots have on the target.
+    fn arriving_at(mut self, target: &DatasetName, short: &ShortName) -> Result<Self, NameError> {
+        for hop in &mut self.before {
+            hop.target = target.snapshot(&hop.snapshot.short)?;
+        }
+        self.target = target.snapshot(short)?;
+        Ok(self)
+    }
+}
+
+/// The plan of a way; its targets are the names of the source's snapshots still.
+fn dataset_plans(
     source: &Dataset,
     wanted: &Snapshot,
     way: Way,
     request: &TreeRequest<'_>,
 ) -> Result<DatasetPlan, NameError> {
-    let snapshot = source.name.snapshot(&wanted.short)?;
-    let Way { clearing, step } = way;
-    Ok(DatasetPlan {
-        target: snapshot.clone(),
-        snapshot,
-        guid: wanted.guid,
-        creation_seconds: wanted.creation_seconds,
-        kind: source.kind,
-        clone_of: source.origin.clone().filter(|_| step == Step::Full),
+    let Way {
         clearing,
         step,
-        mode: request.mode,
-        properties: carried(&source.properties),
+        hops,
+        left_out: _,
+    } = way;
+    let properties = carried(&source.properties);
+    let mut streams = Vec::with_capacity(hops.len() + 1);
+    let mut next = step;
+    for snapshot in hops.iter().chain(std::iter::once(wanted)) {
+        let name = source.name.snapshot(&snapshot.short)?;
+        let after = Step::Incremental {
+            base: Base::Snapshot(name.clone()),
+            guid: snapshot.guid,
+        };
+        let step = std::mem::replace(&mut next, after);
+        streams.push(DatasetPlan {
+            target: name.clone(),
+            snapshot: name,
+            guid: snapshot.guid,
+            creation_seconds: snapshot.creation_seconds,
+            kind: source.kind,
+            clone_of: source.origin.clone().filter(|_| step == Step::Full),
+            clearing: None,
+            before: Vec::new(),
+            step,
+            mode: request.mode,
+            properties: properties.clone(),
+        });
+    }
+    let last = streams.pop().expect("the wanted snapshot is the last");
+    Ok(DatasetPlan {
+        clearing,
+        before: streams,
+        ..last
     })
 }
 

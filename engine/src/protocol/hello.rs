@@ -8,6 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::stream::frame::printable;
+use crate::sync::moment::UtcSeconds;
 
 /// The protocol versions this zferry speaks.
 pub const VERSIONS: VersionRange = VersionRange {
@@ -54,6 +55,10 @@ pub struct About {
     /// The pools that it serves out of images.
     #[serde(default)]
     pub images: Vec<String>,
+    /// What time it was there when it greeted: a clock that is wrong makes
+    /// wrong ages. `None` from a program that does not tell.
+    #[serde(default)]
+    pub clock: Option<UtcSeconds>,
 }
 
 /// A parsed hello.
@@ -166,6 +171,7 @@ mod tests {
             node: "n1".into(),
             platform: "linux".into(),
             images: Vec::new(),
+            clock: None,
         }
     }
 

@@ -44,6 +44,13 @@ pub enum ReplicateError {
     /// A step other than a transfer failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
+    /// Between listing and sending a snapshot was destroyed or renamed.
+    #[error("a snapshot of the source vanished before it could be sent: {cause}")]
+    Vanished {
+        /// What ZFS said.
+        #[source]
+        cause: Box<PeerError>,
+    },
     /// What stands after the base could not be given up, though it may be.
     #[error("what {} has after {to} could not be given up: {cause}", to.dataset)]
     NotCleared {
@@ -96,6 +103,7 @@ impl ReplicateError {
                 conflicts.first().map_or(Family::Failed, Conflict::family)
             }
             Self::Peer(error) => error.family(),
+            Self::Vanished { .. } => Family::Transient,
             Self::NotCleared { cause, .. } | Self::Transfer { cause, .. } => cause.family(),
         }
     }
@@ -132,6 +140,9 @@ impl ReplicateError {
             Self::Conflicts { conflicts } => conflicts.iter().map(Conflict::remedy).collect(),
             Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
                 vec!["run the same command again; it goes on where this one was cut".to_owned()]
+            }
+            Self::Vanished { .. } => {
+                vec!["run the same command again; it plans with what there is".to_owned()]
             }
             Self::NotCleared { to, .. } => vec![format!(
                 "see what keeps it: zfs list -t all -o name,userrefs,clones {}; then run the \

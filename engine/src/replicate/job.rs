@@ -2,7 +2,7 @@
 
 use super::error::ReplicateError;
 use crate::name::{DatasetName, ShortName};
-use crate::plan::Loss;
+use crate::plan::{Intermediary, Loss};
 use crate::stream::compress::Compression;
 use crate::zfs::{Scope, SendMode};
 
@@ -59,6 +59,8 @@ pub struct Job {
     pub compression: Compression,
     /// What may be lost on the target.
     pub loss: Loss,
+    /// Whether the snapshots between base and wanted one go along.
+    pub intermediary: Intermediary,
     /// Change nothing: list, plan and estimate.
     pub rehearsal: bool,
 }

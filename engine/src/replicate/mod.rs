@@ -18,6 +18,7 @@
 //! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
 //! | rolling some datasets back | these are at their base | rolls the others back |
 //! | creating ancestors | empty datasets | uses them |
+//! | some of the snapshots in between | these are on both sides | goes on from the newest of them |
 //! | some datasets of a tree | these have the new snapshot | has it as their base |
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
 //! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
@@ -25,6 +26,7 @@
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
 mod clear;
+mod commands;
 mod error;
 mod estimate;
 mod job;
@@ -39,4 +41,5 @@ pub use job::{Job, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
-pub(crate) use run::{Transfers, snapshot_command};
+pub(crate) use commands::{send_command, snapshot_command};
+pub(crate) use run::{Transfers, vanished};

@@ -1,21 +1,23 @@
 //! The driver of one replication.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
+use super::commands::{base_text, send_command, snapshot_command};
 use super::error::ReplicateError;
 use super::job::{Job, SnapshotChoice};
 use super::transfer::{Ends, Moved, transfer};
 use super::{estimate, prune};
 use crate::event::{Event, Observer};
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
-use crate::peer::Peer;
+use crate::peer::{Peer, PeerError};
 use crate::plan::{
     Clearing, DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_leftovers, plan_tree,
     with_arrived,
 };
+use crate::protocol::message::{Failure, NAMES_MAX};
 use crate::stream::compress::Compression;
-use crate::zfs::{Base, Dataset, Scope, SendMode, Snapshot};
+use crate::zfs::{Base, Dataset, Scope, Snapshot, ZfsErrorKind};
 
 /// What became of one dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +32,10 @@ pub struct DatasetReport {
     pub creation_seconds: u64,
     /// What was given up on the target, or would be.
     pub clearing: Option<Clearing>,
-    /// What was done, or would be.
+    /// What was done, or would be: the first stream, if several lead there.
     pub step: Step,
+    /// Snapshots in between that went along, each by a stream of its own.
+    pub carried: usize,
     /// Estimated bytes of the stream.
     pub estimated_bytes: u64,
     /// What was moved.
@@ -137,6 +141,7 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         short: job.snapshot.short(),
         mode: job.mode,
         loss: job.loss,
+        intermediary: job.intermediary,
     }
 }
 
@@ -167,20 +172,14 @@ fn with_imagined(tree: &[Dataset], short: &ShortName) -> Vec<Dataset> {
     tree
 }
 
-/// A snapshot as zfs(8) would be told to take it, for the log.
-pub(crate) fn snapshot_command(root: &DatasetName, short: &ShortName, scope: Scope) -> String {
-    let recursive = if scope == Scope::Recursive { "-r " } else { "" };
-    format!("zfs snapshot {recursive}{root}@{short}")
-}
-
 /// The steps of a run, with the two peers they happen on.
 pub(crate) struct Transfers<'a> {
     pub source: &'a mut Peer,
     pub target: &'a mut Peer,
     pub compression: Compression,
     pub observer: &'a dyn Observer,
-    /// Estimated bytes, in the order of the plan.
-    pub estimates: Vec<u64>,
+    /// Estimated bytes, in the order of the plan: of each dataset its streams.
+    pub estimates: Vec<Vec<u64>>,
 }
 
 impl Transfers<'_> {
@@ -216,6 +215,9 @@ impl Transfers<'_> {
                 Skipped::OnlyOnTarget(dataset) => Event::OnlyOnTarget {
                     dataset: dataset.clone(),
                 },
+                Skipped::NameTaken(snapshot) => Event::NameTaken {
+                    snapshot: snapshot.clone(),
+                },
             });
         }
     }
@@ -230,12 +232,19 @@ impl Transfers<'_> {
             .map(|dataset| (&dataset.name, dataset))
             .collect();
         self.estimates.clear();
-        for step in &plan.datasets {
-            let bytes = match by_name.get(&step.snapshot.dataset) {
-                Some(dataset) => estimate::stream_bytes(self.source, dataset, step).await?,
-                None => 0,
-            };
-            self.estimates.push(bytes);
+        for plan in &plan.datasets {
+            let mut estimates = Vec::new();
+            for stream in plan.streams() {
+                let bytes = match by_name.get(&stream.snapshot.dataset) {
+                    Some(dataset) => {
+                        let estimated = estimate::stream_bytes(self.source, dataset, stream).await;
+                        estimated.map_err(vanished)?
+                    }
+                    None => 0,
+                };
+                estimates.push(bytes);
+            }
+            self.estimates.push(estimates);
         }
         Ok(())
     }
@@ -247,8 +256,9 @@ impl Transfers<'_> {
             guid: step.guid,
             creation_seconds: step.creation_seconds,
             clearing: step.clearing.clone(),
-            step: step.step.clone(),
-            estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
+            step: step.first_step().clone(),
+            carried: step.before.len(),
+            estimated_bytes: self.estimates.get(n).map_or(0, |all| all.iter().sum()),
             moved,
         }
     }
@@ -274,20 +284,22 @@ impl Transfers<'_> {
                 self.step(self.target, format!("zfs create -o canmount=off {dataset}"));
             }
         }
-        let held = snapshots_in_use(plan);
-        if !held.is_empty() {
-            self.source.hold(held).await?;
-        }
-        let outcome = match self.clear(plan).await {
-            Ok(()) => self.transfer_all(plan).await,
-            Err(error) => Err(error),
-        };
+        let outcome = self.hold_and_transfer(plan).await;
         // The hold ends with the session at the latest; an error here must not
         // hide the outcome.
         let released = self.source.release().await;
         let report = outcome?;
         released?;
         Ok(report)
+    }
+
+    async fn hold_and_transfer(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
+        for part in snapshots_in_use(plan).chunks(NAMES_MAX) {
+            let held = self.source.hold(part.to_vec()).await;
+            held.map_err(vanished)?;
+        }
+        self.clear(plan).await?;
+        self.transfer_all(plan).await
     }
 
     async fn transfer_all(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
@@ -304,16 +316,20 @@ impl Transfers<'_> {
             if let Some(clearing) = &step.clearing {
                 self.roll_back(clearing).await?;
             }
-            let moved = self.transfer_one(n, step).await.map_err(|cause| {
-                let done = report.datasets.len();
-                ReplicateError::Transfer {
-                    snapshot: step.snapshot.clone(),
-                    target: step.target.clone(),
-                    done,
-                    of: plan.datasets.len(),
-                    cause: Box::new(cause),
-                }
-            })?;
+            let mut moved = Moved::default();
+            for (hop, stream) in step.streams().enumerate() {
+                let now = self.transfer_one((n, hop), stream).await.map_err(|cause| {
+                    let done = report.datasets.len();
+                    ReplicateError::Transfer {
+                        snapshot: stream.snapshot.clone(),
+                        target: stream.target.clone(),
+                        done,
+                        of: plan.datasets.len(),
+                        cause: Box::new(cause),
+                    }
+                })?;
+                moved.add(now);
+            }
             report.datasets.push(self.report(n, step, moved));
         }
         Ok(report)
@@ -321,9 +337,9 @@ impl Transfers<'_> {
 
     async fn transfer_one(
         &mut self,
-        n: usize,
+        (n, hop): (usize, usize),
         step: &DatasetPlan,
-    ) -> Result<Moved, crate::peer::PeerError> {
+    ) -> Result<Moved, PeerError> {
         let observer = self.observer;
         if let Some(origin) = &step.clone_of {
             let dataset = step.snapshot.dataset.clone();
@@ -338,7 +354,11 @@ impl Transfers<'_> {
             snapshot: step.snapshot.clone(),
             target: step.target.clone(),
             base: base_text(step),
-            estimated_bytes: self.estimates.get(n).copied().unwrap_or_default(),
+            estimated_bytes: self
+                .estimates
+                .get(n)
+                .and_then(|streams| streams.get(hop).copied())
+                .unwrap_or_default(),
             resumed_bytes: match step.step {
                 Step::Resume { received_bytes, .. } => Some(received_bytes),
                 _ => None,
@@ -432,7 +452,7 @@ async fn destroy(
     peer: &mut Peer,
     observer: &dyn Observer,
     doomed: Vec<(SnapshotName, Guid)>,
-) -> Result<(), crate::peer::PeerError> {
+) -> Result<(), PeerError> {
     if doomed.is_empty() {
         return Ok(());
     }
@@ -445,7 +465,7 @@ async fn destroy(
     peer.destroy_snapshots(doomed).await
 }
 
-fn tell_failed_pruning(observer: &dyn Observer, result: Result<(), crate::peer::PeerError>) {
+fn tell_failed_pruning(observer: &dyn Observer, result: Result<(), PeerError>) {
     if let Err(error) = result {
         let text = format!("snapshots of earlier runs stay for now: {}", error.cause);
         observer.event(&Event::Notice {
@@ -455,41 +475,28 @@ fn tell_failed_pruning(observer: &dyn Observer, result: Result<(), crate::peer::
     }
 }
 
-/// Everything on the source that the streams of `plan` read from.
+/// A snapshot of the plan is not there any more: that is no failure of ZFS, and
+/// another plan goes without it.
+pub(crate) fn vanished(error: PeerError) -> ReplicateError {
+    match error.failure() {
+        Some(Failure::Zfs(zfs)) if zfs.kind == ZfsErrorKind::NotFound => ReplicateError::Vanished {
+            cause: Box::new(error),
+        },
+        _ => error.into(),
+    }
+}
+
+/// Everything on the source that the streams of `plan` read from, each once.
 fn snapshots_in_use(plan: &TreePlan) -> Vec<SnapshotName> {
-    let mut names = Vec::new();
-    for step in &plan.datasets {
+    let mut names = BTreeSet::new();
+    for step in plan.datasets.iter().flat_map(DatasetPlan::streams) {
         if step.step == Step::UpToDate {
             continue;
         }
         if let Some((Base::Snapshot(base), _)) = step.step.base() {
-            names.push(base.clone());
+            names.insert(base.clone());
         }
-        names.push(step.snapshot.clone());
+        names.insert(step.snapshot.clone());
     }
-    names
-}
-
-fn base_text(step: &DatasetPlan) -> Option<String> {
-    step.step.base().map(|(base, _)| match base {
-        Base::Snapshot(name) => format!("@{}", name.short),
-        Base::Bookmark(short) => format!("#{short}"),
-    })
-}
-
-fn send_command(step: &DatasetPlan) -> String {
-    let flags = match step.mode {
-        SendMode::Plain => "-Lec",
-        SendMode::Raw => "-w",
-    };
-    if let Step::Resume { received_bytes, .. } = step.step {
-        return format!(
-            "zfs send -t TOKEN, the rest of {} after {received_bytes} bytes",
-            step.snapshot
-        );
-    }
-    match base_text(step) {
-        Some(base) => format!("zfs send {flags} -i {base} {}", step.snapshot),
-        None => format!("zfs send {flags} {}", step.snapshot),
-    }
+    names.into_iter().collect()
 }

@@ -1,6 +1,7 @@
 //! Whole replications over machines in memory: results, and faults at every
 //! operation.
 
+mod between;
 mod loss;
 mod peers;
 
@@ -13,7 +14,7 @@ use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
-use crate::plan::{Loss, Step};
+use crate::plan::{Intermediary, Loss, Step};
 use crate::protocol::hello::About;
 use crate::protocol::message::Failure;
 use crate::stream::compress::Compression;
@@ -36,6 +37,7 @@ fn about() -> About {
         node: "memory".into(),
         platform: "memory".into(),
         images: Vec::new(),
+        clock: None,
     }
 }
 
@@ -98,6 +100,7 @@ fn job(run: u32) -> Job {
         placement: Placement::TwoMachines,
         compression: Compression::Adaptive,
         loss: Loss::default(),
+        intermediary: Intermediary::Skip,
         rehearsal: false,
     }
 }

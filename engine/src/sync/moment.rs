@@ -15,6 +15,12 @@ use serde::{Deserialize, Serialize};
 pub struct UtcSeconds(pub u64);
 
 impl UtcSeconds {
+    /// The time between the two, whichever is earlier.
+    #[must_use]
+    pub fn apart(self, other: Self) -> Duration {
+        Duration::from_secs(self.0.abs_diff(other.0))
+    }
+
     /// The time from `earlier` to this, or `None` if `earlier` is later: the
     /// clocks of two machines need not agree.
     #[must_use]
@@ -57,5 +63,8 @@ mod tests {
             Some(Duration::from_secs(60))
         );
         assert_eq!(UtcSeconds(10).since(UtcSeconds(70)), None);
+        let minute = Duration::from_secs(60);
+        assert_eq!(UtcSeconds(10).apart(UtcSeconds(70)), minute);
+        assert_eq!(UtcSeconds(70).apart(UtcSeconds(10)), minute);
     }
 }

@@ -10,7 +10,7 @@ use engine::event::{Event, Observer};
 use engine::helper::{Authorization, Helper, serve};
 use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
-use engine::plan::Step;
+use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
 use engine::replicate::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
@@ -114,6 +114,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         node: name.into(),
         platform: "files".into(),
         images: Vec::new(),
+        clock: None,
     };
     let (near, far) = local::pair();
     let helper = Helper {
@@ -129,8 +130,18 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
 }
 
 fn go(images: &Images, run: u32, cut_after_bytes: Option<u64>) -> Result<Report, ReplicateError> {
+    go_with(images, run, cut_after_bytes, Intermediary::Skip)
+}
+
+fn go_with(
+    images: &Images,
+    run: u32,
+    cut_after_bytes: Option<u64>,
+    intermediary: Intermediary,
+) -> Result<Report, ReplicateError> {
     let job = Job {
-        loss: engine::plan::Loss::default(),
+        loss: Loss::default(),
+        intermediary,
         source: dataset("tank/vol"),
         target: dataset("safe/deep/vol"),
         snapshot: SnapshotChoice::Take {
@@ -237,4 +248,46 @@ fn a_target_that_was_changed_is_a_conflict_until_it_is_rolled_back() {
     images.rollback(&snapshot("safe/deep/vol@ours-1")).unwrap();
     go(&images, 3, None).unwrap();
     ensure_arrived(&images, 3, &bytes);
+}
+
+#[test]
+fn snapshots_in_between_arrive_whole_though_the_run_was_cut_in_the_first_of_them() {
+    let Some(images) = Images::create(&["tank", "safe"]) else {
+        return;
+    };
+    for (run, full) in [(1, true), (11, false)] {
+        let mut expected = Vec::new();
+        for day in ["monday", "tuesday"] {
+            let name = format!("{day}-{run}");
+            let bytes = put(&images, "tank/vol", u64::from(run) + expected.len() as u64);
+            images
+                .snapshot(&[snapshot(&format!("tank/vol@{name}"))])
+                .unwrap();
+            expected.push((name, bytes));
+        }
+        let now = put(&images, "tank/vol", u64::from(run) + 5);
+        let carry = Intermediary::Carry;
+        go_with(&images, run, Some(2_500_000), carry).unwrap_err();
+        let report = go_with(&images, run + 1, None, carry).unwrap();
+        let [resumed, update] = &report.datasets[..] else {
+            panic!("{report:?}");
+        };
+        assert_eq!(resumed.target.short.as_str(), expected[0].0);
+        assert!(matches!(resumed.step, Step::Resume { .. }), "{resumed:?}");
+        assert_eq!((resumed.step.is_full(), update.carried), (full, 1));
+        expected.push((format!("ours-{}", run + 1), now));
+        for (name, bytes) in &expected {
+            let of = Contents::parse(&format!("safe/deep/vol@{name}")).unwrap();
+            let path = images.folder.path("out");
+            let into = std::fs::File::create(&path).unwrap();
+            images.pool("safe").get(&of, into.into()).unwrap();
+            assert!(std::fs::read(path).unwrap() == *bytes, "{name} differs");
+        }
+        let listed = |name: &str| {
+            let tree = images.tree(&dataset(name), Scope::One).unwrap().unwrap();
+            let all = tree[0].snapshots.iter();
+            all.map(|s| (s.short.clone(), s.guid)).collect::<Vec<_>>()
+        };
+        assert_eq!(listed("tank/vol"), listed("safe/deep/vol"));
+    }
 }

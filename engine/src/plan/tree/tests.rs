@@ -2,6 +2,7 @@ use super::*;
 use crate::name::CreateTxg;
 use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
 
+mod between;
 mod loss;
 mod resume;
 
@@ -68,6 +69,7 @@ fn request<'a>(
         short,
         mode: SendMode::Plain,
         loss: Loss::default(),
+        intermediary: Intermediary::Skip,
     }
 }
 

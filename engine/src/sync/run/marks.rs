@@ -8,16 +8,21 @@
 //! cost no space. Their names carry resource, target and guid; when a target is
 //! in reach, those it has no use for are destroyed.
 
+use std::collections::HashSet;
+
 use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
+use crate::plan::TreePlan;
+use crate::protocol::message::NAMES_MAX;
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
 
 /// The marks of one target of one resource.
 pub(in crate::sync) struct Marks {
     prefix: String,
-    /// Marks of bases that `begin` made: no listing has them yet.
-    bases: Vec<BookmarkName>,
+    /// Marks that `begin` made of bases and of what lies between: no listing has
+    /// them yet.
+    passing: Vec<BookmarkName>,
 }
 
 impl Marks {
@@ -28,7 +33,7 @@ impl Marks {
         };
         Self {
             prefix: format!("zferry.{}.{place}.", rid.dotted()),
-            bases: Vec::new(),
+            passing: Vec::new(),
         }
     }
 
@@ -48,50 +53,67 @@ impl Marks {
     /// Before `tosend` travels: marks it, marks what it starts from, and destroys
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and
-    /// may be all that this target shares. `has` says whether it has a snapshot
-    /// of a dataset of the source.
+    /// may be all that this target shares. So does each snapshot in between, which
+    /// may be gone on the source when the target has just received it. `has`
+    /// says whether it has a snapshot of a dataset of the source.
     pub(super) async fn begin(
         &mut self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
+        plan: &TreePlan,
         has: impl Fn(&Dataset, Guid) -> bool,
     ) -> Result<(), PeerError> {
+        let between: HashSet<Guid> = plan
+            .datasets
+            .iter()
+            .flat_map(|dataset| &dataset.before)
+            .map(|stream| stream.guid)
+            .collect();
         let mut new = Vec::new();
         let mut useless = Vec::new();
         for dataset in tree {
             let sending = dataset.snapshot_by_name(tosend);
             let is_useful = |guid: Guid| {
-                sending.is_some_and(|sending| sending.guid == guid) || has(dataset, guid)
+                sending.is_some_and(|sending| sending.guid == guid)
+                    || between.contains(&guid)
+                    || has(dataset, guid)
             };
             useless.extend(self.marks_of(dataset, |guid| !is_useful(guid)));
             let Some(sending) = sending else { continue };
             let base = dataset.snapshots.iter().rev().find(|snapshot| {
                 snapshot.createtxg < sending.createtxg && has(dataset, snapshot.guid)
             });
+            let carried = dataset
+                .snapshots
+                .iter()
+                .filter(|snapshot| between.contains(&snapshot.guid));
             new.extend(self.missing(dataset, sending));
-            if let Some(mark) = base.and_then(|base| self.missing(dataset, base)) {
-                self.bases.push(BookmarkName {
-                    dataset: dataset.name.clone(),
-                    short: mark.short.clone(),
-                });
-                new.push(mark);
+            for snapshot in base.into_iter().chain(carried) {
+                if let Some(mark) = self.missing(dataset, snapshot) {
+                    self.passing.push(BookmarkName {
+                        dataset: dataset.name.clone(),
+                        short: mark.short.clone(),
+                    });
+                    new.push(mark);
+                }
             }
         }
-        if !new.is_empty() {
-            source.bookmark(new).await?;
+        for part in new.chunks(NAMES_MAX) {
+            source.bookmark(part.to_vec()).await?;
         }
         destroy(source, useless).await
     }
 
-    /// After the target has committed `tosend`: destroys the older marks.
+    /// After the target has committed `tosend`: destroys the other marks, those
+    /// that were listed and those that `begin` made.
     pub(super) async fn end(
         &self,
         source: &mut Peer,
         tree: &[Dataset],
         tosend: &ShortName,
     ) -> Result<(), PeerError> {
-        let mut older = self.bases.clone();
+        let mut older = self.passing.clone();
         for dataset in tree {
             if let Some(sent) = dataset.snapshot_by_name(tosend) {
                 older.extend(self.marks_of(dataset, |guid| guid != sent.guid));
@@ -189,8 +211,8 @@ impl Marks {
 }
 
 pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
-    if marks.is_empty() {
-        return Ok(());
+    for part in marks.chunks(NAMES_MAX) {
+        peer.destroy_bookmarks(part.to_vec()).await?;
     }
-    peer.destroy_bookmarks(marks).await
+    Ok(())
 }

@@ -14,9 +14,11 @@ use crate::copies;
 use crate::event::{Event, Observer};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{self, DatasetPlan, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree};
+use crate::plan::{
+    self, DatasetPlan, Intermediary, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+};
 use crate::protocol::message::Failure;
-use crate::replicate::{ReplicateError, Report, Transfers};
+use crate::replicate::{ReplicateError, Report, Transfers, vanished};
 use crate::stream::compress::Compression;
 use crate::sync::config::{KeepOld, OnModified, Resource, Sends, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
@@ -186,7 +188,7 @@ impl<'a> Round<'a> {
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
         if extent.needs_room {
-            let needed = transfers.estimates.iter().sum();
+            let needed = transfers.estimates.iter().flatten().sum();
             self.check_room(transfers.target, target, needed).await?;
         }
         let mut marks = Marks::new(&self.resource.rid, target);
@@ -203,9 +205,9 @@ impl<'a> Round<'a> {
                     .is_some_and(|root| in_tree(&extent.spare, root))
         };
         let marked = marks
-            .begin(transfers.source, source_tree, tosend, has)
+            .begin(transfers.source, source_tree, tosend, &plan, has)
             .await;
-        self.tolerate(marked)?;
+        self.tolerate(marked).map_err(vanished)?;
         let root_is_new = target_tree.is_empty();
         stale.destroy(side, transfers.target).await?;
         let report = transfers.run(&plan, &target.dst, root_is_new).await?;
@@ -242,7 +244,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn request<'r>(
+    pub(super) fn request<'r>(
         &'r self,
         source: &'r [Dataset],
         target_tree: &'r [Dataset],
@@ -255,6 +257,10 @@ impl<'a> Round<'a> {
             short: &self.resource.names.tosend,
             mode: SendMode::Plain,
             loss: self.loss(),
+            intermediary: match self.resource.intermediary {
+                true => Intermediary::Carry,
+                false => Intermediary::Skip,
+            },
         }
     }
 

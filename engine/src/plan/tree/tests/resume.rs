@@ -41,6 +41,7 @@ fn leftovers(source: &Dataset, target: &Dataset, wanted: &str) -> Vec<DatasetPla
         short: &short(wanted),
         mode: SendMode::Plain,
         loss: Loss::default(),
+        intermediary: Intermediary::Skip,
     };
     plan_leftovers(&request, None).unwrap()
 }
