@@ -34,7 +34,10 @@ fn every_test_that_a_document_names_as_proof_exists() {
                 && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
         };
         for claim in text.split('`').skip(1).step_by(2).filter(is_claim) {
-            assert!(known.contains(claim), "{document}: there is no test {claim}");
+            assert!(
+                known.contains(claim),
+                "{document}: there is no test {claim}"
+            );
             named += 1;
         }
     }
