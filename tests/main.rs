@@ -17,6 +17,7 @@ mod lock;
 mod peers;
 mod program;
 mod status;
+mod sync;
 mod usage;
 
 #[path = "../engine/tests/ssh/sshd.rs"]
