@@ -18,6 +18,7 @@ mod lock;
 mod peers;
 mod program;
 mod status;
+mod sync;
 mod usage;
 
 #[path = "../engine/tests/ssh/sshd.rs"]
