@@ -16,7 +16,7 @@ use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::plan::{OnModified, OnNewer};
 use engine::stream::compress::Compression;
-use engine::sync::config::{NodeName, Rid, ServiceName};
+use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
 use engine::sync::selection::{Selection, TagExpression};
 
 use crate::endpoint::Endpoint;
@@ -28,6 +28,7 @@ Exit codes:
   2  mistake in usage or config     7  no usable ZFS
   3  status: warn                   8  the peer speaks another protocol
   4  broken chain, conflict         9  status: undef
+  10 sync: this node may not start it, which is no failure
   11 status: n/a                    70 a defect in zferry
   128+N  stopped by signal N";
 
@@ -143,22 +144,45 @@ pub struct Replicate {
     pub transfer: Transfer,
 }
 
-/// Synchronize a configured service to its other nodes
+/// Synchronize configured services to their other nodes
 ///
-/// Sends what changed since the last run to every target of the service, and
+/// Sends what changed since the last run to every target of the services, and
 /// records the state for `zferry status`. The failure of one target does not
-/// keep the others from their data.
+/// keep the others from their data. What the configuration does not allow this
+/// node to start is refused with exit code 10, and nothing is done.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   zferry sync update web
+  zferry sync update web mail --rid sync#1,sync#2 --dry-run
+  zferry sync nodes --all --target nodes
+  zferry sync all                  what a timer runs, every few minutes
   zferry sync full --identity /root/.ssh/zferry web")]
 pub struct Sync {
     /// Which targets, and how
     #[arg(value_enum)]
     pub action: SyncAction,
-    /// The service: the name of its configuration file without `.conf`
-    pub service: ServiceName,
+    /// The services: names of configuration files without `.conf`
+    /// [`sync all`: all that are configured]
+    pub service: Vec<ServiceName>,
+    /// All services that are configured
+    #[arg(long, conflicts_with = "service")]
+    pub all: bool,
+    #[command(flatten)]
+    pub select: Select,
+    /// Only targets of these groups
+    #[arg(long, value_name = "GROUP[,GROUP]", value_delimiter = ',')]
+    pub target: Vec<Group>,
+    /// Change nothing; show the steps of each target
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Start although the activity check says that the service is not up here
+    #[arg(long)]
+    pub force: bool,
+    /// How long to wait for another run of a resource: 90, 1m30s
+    /// [default: lock_timeout of the service; `sync all`: not at all]
+    #[arg(long, value_name = "DURATION", value_parser = waiting)]
+    pub waitlock: Option<Duration>,
     #[command(flatten)]
     pub loss: Loss,
     #[command(flatten)]
@@ -174,6 +198,32 @@ pub enum SyncAction {
     Update,
     /// The same, for resources that do not target drpnodes
     Nodes,
+    /// The same, for resources that target drpnodes alone
+    Drp,
+    /// As update, for resources that are due by their schedule
+    All,
+}
+
+/// A group of targets, as in the keyword `target`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Group {
+    /// Other nodes
+    Nodes,
+    /// Disaster recovery nodes
+    Drpnodes,
+    /// Other pools of this machine
+    Local,
+}
+
+impl Group {
+    /// The same in the engine's words.
+    pub fn kind(self) -> TargetKind {
+        match self {
+            Self::Nodes => TargetKind::Nodes,
+            Self::Drpnodes => TargetKind::DrpNodes,
+            Self::Local => TargetKind::Local,
+        }
+    }
 }
 
 /// Show whether the copies of services are up to date
@@ -318,6 +368,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
         _ => Err(format!(
             "a whole number from 1 to {TIMEOUT_SECONDS_MAX} is due"
         )),
+    }
+}
+
+/// A duration as in the configuration; a bare number is seconds here.
+fn waiting(text: &str) -> Result<Duration, String> {
+    match duration_of(text) {
+        Ok(duration) if duration.as_secs() <= TIMEOUT_SECONDS_MAX => Ok(duration),
+        Ok(_) => Err(format!("more than {TIMEOUT_SECONDS_MAX} seconds")),
+        Err(problem) => Err(problem),
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Exit {
     Protocol,
     /// The status is undef.
     Undef,
+    /// This node may not start what was asked for: no failure.
+    NotStarted,
     /// The status is n/a: nothing of what was asked for is evaluated here.
     NotApplicable,
     /// A defect in zferry.
@@ -54,6 +56,7 @@ impl Exit {
             Self::NoZfs => 7,
             Self::Protocol => 8,
             Self::Undef => 9,
+            Self::NotStarted => 10,
             Self::NotApplicable => 11,
             // EX_SOFTWARE of sysexits.h.
             Self::Bug => 70,
@@ -130,7 +133,9 @@ mod tests {
     #[test]
     fn no_two_endings_share_a_number() {
         let mut codes: Vec<u8> = FAMILIES.map(|family| Exit::from(family).code()).to_vec();
-        codes.extend([Exit::Done, Exit::Warn, Exit::Undef, Exit::NotApplicable].map(Exit::code));
+        let more = [Exit::Undef, Exit::NotStarted, Exit::NotApplicable];
+        codes.extend([Exit::Done, Exit::Warn].map(Exit::code));
+        codes.extend(more.map(Exit::code));
         codes.extend([Exit::Signal(2), Exit::Signal(15)].map(Exit::code));
         let count = codes.len();
         codes.sort_unstable();

@@ -10,7 +10,7 @@ use engine::error::Family;
 use engine::peer::PeerError;
 use engine::replicate::ReplicateError;
 use engine::sync::config::ConfigError;
-use engine::sync::run::{SyncError, TargetError};
+use engine::sync::run::{ResourceError, SyncError, TargetError};
 
 /// Deepest chain of causes that is shown.
 const CAUSES_MAX: usize = 8;
@@ -95,6 +95,15 @@ impl From<&TargetError> for Failure {
     fn from(error: &TargetError) -> Self {
         Self {
             state_left: error.state_left(),
+            remedies: error.remedies(),
+            ..Self::of(error.family(), error)
+        }
+    }
+}
+
+impl From<&ResourceError> for Failure {
+    fn from(error: &ResourceError) -> Self {
+        Self {
             remedies: error.remedies(),
             ..Self::of(error.family(), error)
         }

@@ -14,6 +14,7 @@ mod failure;
 mod image_remedies;
 mod lock;
 mod output;
+mod pair;
 mod remote_command;
 mod signals;
 mod size;

@@ -38,8 +38,8 @@ fn a_run_of_a_service_waits_for_another_as_long_as_configured() {
     place.configure("web", SERVICE);
     let dir = place.path("state").join("lock");
     std::fs::create_dir(&dir).unwrap();
-    let held = std::fs::File::create(dir.join("sync-web.lock")).unwrap();
+    let held = std::fs::File::create(dir.join("sync-web-sync.1.lock")).unwrap();
     held.lock().unwrap();
     let ran = place.run(&["sync", "update", "web"]);
-    ran.fails(5, &["another run of service web"]);
+    ran.fails(5, &["another run of web sync#1"]);
 }

@@ -23,51 +23,12 @@ use crate::environment;
 use crate::failure::Failure;
 use crate::lock::{Lock, Subject};
 use crate::output::{Outcome, Verbosity};
+use crate::pair::Pair;
 use crate::zfs::Machine;
 use report::Run;
 
-/// How much of the pair's hash is in the names of its snapshots, in hex
-/// digits: enough to tell the pairs of one machine apart, and a name that can
-/// still be read.
-const SERIES_HEX_DIGITS: usize = 8;
-
-/// How much of it is in the name of its lock, where a collision would make two
-/// pairs wait for each other.
-const LOCK_HEX_DIGITS: usize = 32;
-
 /// How often the clock is looked at while it has to move on by a second.
 const SECOND_LOOK_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Source and target: what names of snapshots and locks are derived from.
-struct Pair {
-    /// For people.
-    shown: String,
-    /// blake3 of both identities, in hex digits.
-    hash: String,
-}
-
-impl Pair {
-    fn new(args: &Replicate, node: &str) -> Self {
-        let identity = format!(
-            "{}\0{}",
-            args.source.identity(node),
-            args.target.identity(node)
-        );
-        Self {
-            shown: format!("{} to {}", args.source, args.target),
-            hash: blake3::hash(identity.as_bytes()).to_hex().to_string(),
-        }
-    }
-
-    /// Beginning of the names of all snapshots of this pair, and of no others.
-    fn series(&self) -> String {
-        format!("zferry-{}-", &self.hash[..SERIES_HEX_DIGITS])
-    }
-
-    fn lock_file(&self) -> String {
-        format!("replicate-{}", &self.hash[..LOCK_HEX_DIGITS])
-    }
-}
 
 /// Runs the command.
 pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure> {
@@ -83,7 +44,7 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
     let images = context.images()?;
     check_sides(&args)?;
     let node = context.node_text();
-    let pair = Pair::new(&args, &node);
+    let pair = Pair::new(&args.source, &args.target, &node);
     let mut job = job(&args, &pair);
     job.check()?;
     // What changes nothing needs no lock, and no folder for it.
@@ -222,7 +183,8 @@ mod tests {
     }
 
     fn pair(words: &[&str]) -> Pair {
-        Pair::new(&args(words), "here")
+        let args = args(words);
+        Pair::new(&args.source, &args.target, "here")
     }
 
     #[test]
@@ -252,8 +214,8 @@ mod tests {
     fn two_machines_that_fetch_the_same_dataset_have_series_of_their_own() {
         let args = args(&["source:tank/a", "tank/a"]);
         assert_ne!(
-            Pair::new(&args, "n1").series(),
-            Pair::new(&args, "n2").series()
+            Pair::new(&args.source, &args.target, "n1").series(),
+            Pair::new(&args.source, &args.target, "n2").series()
         );
     }
 

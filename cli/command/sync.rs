@@ -1,244 +1,192 @@
-//! `zferry sync`: what changed in a service, to its other nodes.
+//! `zferry sync`: what changed in services, to their other nodes.
+//!
+//! Services → selection → one engine run per service, one after the other →
+//! what came of all of them.
+
+mod locks;
+mod programs;
+mod rehearsal;
+mod report;
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use engine::error::Family;
+use engine::event::Observer;
 use engine::helper::ClaimFolder;
-use engine::sync::config::Service;
-use engine::sync::run::{Action, ResourceReport, Sync, SyncReport, TargetReport};
-use engine::sync::state::{Mode, StateStore, Synced};
-use serde_json::{Value, json};
+use engine::sync::config::{NodeName, Resource, Service, ServiceName};
+use engine::sync::run::{Action, ActivityCheck, Sync, TURNS_DEFAULT};
+use engine::sync::selection::Selection;
+use engine::sync::state::StateStore;
+use jiff::tz::TimeZone;
 
 use super::Context;
-use crate::args::{self, SyncAction};
+use crate::args::{self, Group, SyncAction};
 use crate::connect::Connect;
 use crate::environment;
-use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::lock::{Lock, Subject};
-use crate::output::{Outcome, Verbosity, human, json};
+use crate::output::{Outcome, Verbosity};
 use crate::zfs::Machine;
+use locks::Files;
+use programs::Programs;
+use report::Part;
 
 /// Runs the command.
 pub async fn run(context: &Context, args: args::Sync) -> Result<Outcome, Failure> {
     let node = context.node()?;
-    let service = Service::load(&context.global.config, &args.service)?;
-    for notice in service.notices() {
-        let file = service.file().display();
-        context.console.notice(&format!("{file}: {notice}"));
+    let names = names(context, &args)?;
+    let mut parts = Vec::new();
+    let mut services = Vec::new();
+    for name in &names {
+        match Service::load(&context.global.config, name) {
+            Ok(service) => services.push(service),
+            // One that was named alone is all there is to say.
+            Err(error) if names.len() == 1 => return Err(error.into()),
+            Err(error) => parts.push(Part::failed(name, error.into())),
+        }
     }
-    // Whether this node has a part in it, before anything is created.
-    service
-        .resolve(&node)
-        .map_err(|error| Failure::of(error.family(), &error))?;
-    let subject = Subject {
-        state: &context.global.state,
-        file: &format!("sync-{}", args.service),
-        what: &format!("service {}", args.service),
-    };
-    let _lock = Lock::wait(subject, service.lock_timeout()).await?;
-    let images = context.images_with(service.images(&node))?;
-    let states = StateStore::new(&context.global.state);
-    let observer = context.console.observer(Verbosity::Normal);
-    let connector = Connect {
-        about: environment::about(node.as_str(), &[]),
-        zfs: Machine::new(images),
-        transfer: args.transfer.clone(),
-        states: Some(Arc::new(states.clone())),
-        claims: ClaimFolder::below(&context.global.state),
-        observer: &*observer,
-    };
-    let sync = Sync {
-        service: &service,
-        node: &node,
-        action: match args.action {
-            SyncAction::Full => Action::Full,
-            SyncAction::Update => Action::Update,
-            SyncAction::Nodes => Action::Nodes,
-        },
-        loss: args.loss.allowed(),
-        states: &states,
-        clock: &environment::now,
-        connector: &connector,
-        observer: &*observer,
-        compression: args.transfer.compression(),
-    };
-    let report = Box::pin(sync.run()).await?;
-    Ok(outcome(&service, &report))
+    if args.service.is_empty() {
+        // Others are not asked of this node.
+        services.retain(|service| service.resolve(&node).is_ok());
+    }
+    let selection = args.select.selection();
+    check(&selection, &services, &node)?;
+    for service in &services {
+        for notice in service.notices() {
+            let file = service.file().display();
+            context.console.notice(&format!("{file}: {notice}"));
+        }
+        let run = One {
+            context,
+            args: &args,
+            node: &node,
+            selection: &selection,
+            service,
+        };
+        match Box::pin(run.run()).await {
+            Ok(part) => parts.push(part),
+            Err(failure) if names.len() == 1 => return Err(failure),
+            Err(failure) => parts.push(Part::failed(service.name(), failure)),
+        }
+    }
+    Ok(report::outcome(parts))
 }
 
-fn outcome(service: &Service, report: &SyncReport) -> Outcome {
-    let failed = failed_targets(report);
-    let failures = failed.iter().map(|(resource, target, failure)| {
-        let mut failure = failure.clone();
-        let optional = if resource.optional { " (optional)" } else { "" };
-        failure.message = format!(
-            "{} {} to {}{optional}: {}",
-            service.name(),
-            resource.rid,
-            target.node,
-            failure.message
-        );
-        failure
-    });
-    let mandatory = failed.iter().filter(|(resource, ..)| !resource.optional);
-    let families = mandatory.map(|(.., failure)| failure.family);
-    Outcome {
-        exit: Exit::worst(families),
-        failures: failures.collect(),
-        human: report
-            .resources
-            .iter()
-            .map(|resource| resource_text(service, resource))
-            .collect(),
-        json: json!({
-            "service": service.name().as_str(),
-            "resources": report.resources.iter().map(resource_value).collect::<Vec<_>>(),
-        }),
-    }
-}
-
-fn failed_targets(report: &SyncReport) -> Vec<(&ResourceReport, &TargetReport, Failure)> {
-    let mut failed = Vec::new();
-    for resource in &report.resources {
-        for target in &resource.targets {
-            if let Err(error) = &target.outcome {
-                failed.push((resource, target, Failure::from(error)));
+/// The services that are meant.
+fn names(context: &Context, args: &args::Sync) -> Result<Vec<ServiceName>, Failure> {
+    if !args.service.is_empty() {
+        let mut names: Vec<ServiceName> = Vec::new();
+        for name in &args.service {
+            if !names.contains(name) {
+                names.push(name.clone());
             }
         }
+        return Ok(names);
     }
-    failed
+    if !args.all && args.action != SyncAction::All {
+        return Err(Failure::new(Family::Usage, "which service is not said")
+            .remedy("name one or more services, or write --all"));
+    }
+    let dir = &context.global.config;
+    let names = Service::list(dir)?;
+    if names.is_empty() {
+        let dir = dir.display();
+        context
+            .console
+            .notice(&format!("no service is configured in {dir} (NAME.conf)"));
+    }
+    Ok(names)
 }
 
-/// What came of a resource; failures are told apart from it.
-fn resource_text(service: &Service, resource: &ResourceReport) -> String {
-    let title = format!("{} {}", service.name(), resource.rid);
-    if let Some(why) = &resource.skipped {
-        return format!("{title}: skipped, {why}\n");
-    }
-    let line = |target: &TargetReport| {
-        let synced = target.outcome.as_ref().ok()?;
-        Some(format!(
-            "{title} to {} {}: {}, guid {}, {}\n",
-            target.node,
-            target.dst,
-            mode(synced),
-            synced.guid,
-            human::amount(
-                synced.stream_bytes,
-                synced.wire_bytes,
-                std::time::Duration::from_millis(synced.duration_ms)
-            )
-        ))
+/// A word that was typed and fits nothing is a mistake.
+fn check(selection: &Selection, services: &[Service], node: &NodeName) -> Result<(), Failure> {
+    let views = services.iter().map(|service| service.resolve(node));
+    // What a service has that does not list this node, it refuses itself.
+    let Ok(views) = views.collect::<Result<Vec<_>, _>>() else {
+        return Ok(());
     };
-    resource.targets.iter().filter_map(line).collect()
-}
-
-fn mode(synced: &Synced) -> &'static str {
-    match synced.mode {
-        Mode::Full => "full",
-        Mode::Incremental => "incremental",
+    let resources: Vec<Resource> = views.into_iter().flatten().collect();
+    let unknown = selection.unknown(&resources);
+    if unknown.is_empty() || services.is_empty() {
+        return Ok(());
     }
+    let unknown = unknown.join(", ");
+    Err(
+        Failure::new(Family::Usage, format!("no resource fits {unknown}"))
+            .remedy("see which resources there are: zferry status"),
+    )
 }
 
-fn resource_value(resource: &ResourceReport) -> Value {
-    json!({
-        "rid": resource.rid.as_str(),
-        "optional": resource.optional,
-        "skipped": resource.skipped,
-        "targets": resource.targets.iter().map(target_value).collect::<Vec<_>>(),
-    })
+/// The run for one service.
+struct One<'a> {
+    context: &'a Context,
+    args: &'a args::Sync,
+    node: &'a NodeName,
+    selection: &'a Selection,
+    service: &'a Service,
 }
 
-fn target_value(target: &TargetReport) -> Value {
-    let mut value = json!({
-        "node": target.node.as_str(),
-        "dst": target.dst.as_str(),
-    });
-    match &target.outcome {
-        Ok(synced) => value["synced"] = json!(synced),
-        Err(error) => {
-            let failure = Failure::from(error);
-            value["error"] = json::failure_value(&failure);
-            value["error"]["exit_code"] = Exit::from(failure.family).code().into();
-        }
-    }
-    value
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    use engine::error::Family;
-    use engine::name::DatasetName;
-    use engine::sync::config::{NodeName, Rid, ServiceName};
-    use engine::sync::run::{ConnectFault, TargetError};
-
-    use super::*;
-
-    const CONFIGURATION: &str = "[DEFAULT]\nnodes = n1 n2\n[sync#1]\ntype = zfs\n\
-        src@n1 = tank/a\ndst = backup/a\ntarget = nodes\n";
-
-    fn fault(family: Family) -> TargetError {
-        let fault = ConnectFault {
-            family,
-            source: "the reason".into(),
-            remedy: Some("the way out".to_owned()),
+impl One<'_> {
+    async fn run(&self) -> Result<Part, Failure> {
+        let (context, args) = (self.context, self.args);
+        let images = context.images_with(self.service.images(self.node))?;
+        let states = StateStore::new(&context.global.state);
+        let observer: Box<dyn Observer> = context.console.observer(Verbosity::Normal);
+        let connector = Connect {
+            about: environment::about(self.node.as_str(), &[]),
+            zfs: Machine::new(images),
+            transfer: args.transfer.clone(),
+            states: Some(Arc::new(states.clone())),
+            claims: ClaimFolder::below(&context.global.state),
+            observer: &*observer,
         };
-        fault.into()
-    }
-
-    fn resource(index: u8, optional: bool, error: TargetError) -> ResourceReport {
-        ResourceReport {
-            rid: Rid::parse(&format!("sync#{index}")).unwrap(),
-            optional,
-            skipped: None,
-            targets: vec![TargetReport {
-                node: NodeName::parse("n2").unwrap(),
-                dst: DatasetName::parse("backup/a").unwrap(),
-                outcome: Err(error),
-            }],
+        let action = action(args.action);
+        let locks = Files {
+            state: &context.global.state,
+            service: self.service.name(),
+            node: self.node.as_str(),
+            patience: args.waitlock.unwrap_or(match action {
+                Action::All => Duration::ZERO,
+                _ => self.service.lock_timeout(),
+            }),
+        };
+        let groups: Vec<_> = args.target.iter().copied().map(Group::kind).collect();
+        let sync = Sync {
+            service: self.service,
+            node: self.node,
+            action,
+            selection: self.selection,
+            groups: &groups,
+            activity: match args.force {
+                true => ActivityCheck::Overridden,
+                false => ActivityCheck::Asked,
+            },
+            loss: args.loss.allowed(),
+            states: &states,
+            clock: &environment::now,
+            zone: &TimeZone::system(),
+            connector: &connector,
+            commands: &Programs,
+            locks: &locks,
+            turns: TURNS_DEFAULT,
+            observer: &*observer,
+            compression: args.transfer.compression(),
+        };
+        if args.dry_run {
+            let rehearsal = Box::pin(sync.rehearse()).await?;
+            return Ok(rehearsal::part(self.service.name(), &rehearsal));
         }
+        let report = Box::pin(sync.run()).await?;
+        Ok(report::part(self.service.name(), &report))
     }
+}
 
-    fn outcome_of(resources: Vec<ResourceReport>) -> Outcome {
-        let name = ServiceName::parse("web").unwrap();
-        let service = Service::parse(&name, Path::new("f"), CONFIGURATION.as_bytes()).unwrap();
-        outcome(&service, &SyncReport { resources })
-    }
-
-    #[test]
-    fn the_failure_of_an_optional_resource_is_told_and_does_not_fail_the_command() {
-        let outcome = outcome_of(vec![resource(1, true, fault(Family::Refused))]);
-        assert_eq!(outcome.exit, Exit::Done);
-        assert_eq!(
-            outcome.failures[0].message,
-            "web sync#1 to n2 (optional): the reason"
-        );
-        assert_eq!(outcome.failures[0].remedies, ["the way out"]);
-    }
-
-    #[test]
-    fn of_several_failures_the_worst_decides_and_each_is_told() {
-        let outcome = outcome_of(vec![
-            resource(1, false, fault(Family::Transient)),
-            resource(2, false, fault(Family::BrokenChain)),
-            resource(3, true, fault(Family::Bug)),
-        ]);
-        assert_eq!(outcome.exit, Exit::BrokenChain);
-        assert_eq!(outcome.failures.len(), 3);
-        let error = &outcome.json["resources"][1]["targets"][0]["error"];
-        assert_eq!(error["exit_code"], 4);
-        assert_eq!(error["message"], "the reason");
-    }
-
-    #[test]
-    fn what_was_skipped_is_told_with_its_reason() {
-        let mut resource = resource(1, false, fault(Family::Bug));
-        resource.targets.clear();
-        resource.skipped = Some("disabled".to_owned());
-        let outcome = outcome_of(vec![resource]);
-        assert_eq!(outcome.exit, Exit::Done);
-        assert_eq!(outcome.human, "web sync#1: skipped, disabled\n");
+fn action(action: SyncAction) -> Action {
+    match action {
+        SyncAction::Full => Action::Full,
+        SyncAction::Update => Action::Update,
+        SyncAction::Nodes => Action::Nodes,
+        SyncAction::Drp => Action::Drp,
+        SyncAction::All => Action::All,
     }
 }

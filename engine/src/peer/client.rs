@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::error::{PeerCause, PeerError};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
@@ -29,6 +30,8 @@ pub struct Peer {
     pub(crate) writer: WireWriter,
     requests: u64,
     transfers: u64,
+    /// When transfers from this peer are cut.
+    pub(crate) transfers_until: Option<Instant>,
     heartbeat: AbortHandle,
 }
 
@@ -61,6 +64,7 @@ impl Peer {
             writer,
             requests: 0,
             transfers: 0,
+            transfers_until: None,
             heartbeat,
         })
     }
@@ -336,6 +340,12 @@ impl Peer {
             Reply::State { state } => Ok(state),
             _ => Err(self.confused("a state was due")),
         }
+    }
+
+    /// Cuts a transfer from this peer that still runs then, or begins later.
+    /// Both sides stay ready for the next request, and what arrived is kept.
+    pub fn limit_transfers(&mut self, until: Option<Instant>) {
+        self.transfers_until = until;
     }
 
     /// A number for the next transfer of this session.

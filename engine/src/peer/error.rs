@@ -27,6 +27,9 @@ pub enum PeerCause {
     /// The helper answered something else.
     #[error("the answer does not fit the question ({0})")]
     Confused(&'static str),
+    /// A transfer was cut because its time was over.
+    #[error("the time for the transfer is over")]
+    OutOfTime,
 }
 
 impl PeerError {
@@ -45,6 +48,7 @@ impl PeerError {
             PeerCause::Failure(failure) => failure.family(),
             PeerCause::Wire(error) => error.family(),
             PeerCause::Confused(_) => Family::Protocol,
+            PeerCause::OutOfTime => Family::Transient,
         }
     }
 

@@ -19,7 +19,7 @@ pub(super) fn base_text(step: &DatasetPlan) -> Option<String> {
 }
 
 /// Sending a stream.
-pub(super) fn send_command(step: &DatasetPlan) -> String {
+pub(crate) fn send_command(step: &DatasetPlan) -> String {
     let flags = match step.mode {
         SendMode::Plain => "-Lec",
         SendMode::Raw => "-w",

@@ -41,5 +41,5 @@ pub use job::{Job, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
-pub(crate) use commands::snapshot_command;
+pub(crate) use commands::{send_command, snapshot_command};
 pub(crate) use run::{Transfers, vanished};

@@ -11,10 +11,11 @@
 //! sender whose receiver went away only knows that it did.
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 use crate::event::{Event, Observer};
 use crate::peer::wire::{Gone, WireError};
-use crate::peer::{Peer, PeerError};
+use crate::peer::{Peer, PeerCause, PeerError};
 use crate::plan::DatasetPlan;
 use crate::protocol::message::{Abort, Failure, Reply, Request};
 use crate::stream::compress::Compression;
@@ -62,6 +63,13 @@ pub(crate) async fn transfer(
     let Some(request) = plan.send_request() else {
         return Ok(Moved::default());
     };
+    if ends
+        .source
+        .transfers_until
+        .is_some_and(|until| until <= Instant::now())
+    {
+        return Err(out_of_time(ends.source));
+    }
     let number = ends.source.next_transfer();
     let receive = Request::Receive {
         request: plan.receive_request(),
@@ -108,6 +116,7 @@ enum Next {
     FromSource(Result<Option<Frame>, WireError>),
     FromTarget(Result<Option<Frame>, WireError>),
     Sent(Result<(), Gone>),
+    OutOfTime,
 }
 
 impl Switch<'_> {
@@ -115,6 +124,7 @@ impl Switch<'_> {
         let mut waiting: Option<Frame> = None;
         loop {
             let next = {
+                let until = ends.source.transfers_until;
                 let (source, target) = (&mut ends.source.reader, &mut ends.target.reader);
                 let writer = &ends.target.writer;
                 tokio::select! {
@@ -123,6 +133,7 @@ impl Switch<'_> {
                     permit = writer.reserve(), if waiting.is_some() => {
                         Next::Sent(permit.map(|permit| pass(permit, waiting.take())))
                     }
+                    () = over(until) => Next::OutOfTime,
                     frame = source.next(), if waiting.is_none() => Next::FromSource(frame),
                 }
             };
@@ -132,6 +143,15 @@ impl Switch<'_> {
                     let cause = ends.target.reader.cause_of_end().await;
                     let error = ends.target.broken(cause);
                     return self.stop_source(ends, error).await;
+                }
+                Next::OutOfTime => {
+                    let error = out_of_time(ends.source);
+                    let error = self.stop_source(ends, error).await;
+                    let told = self.abort("the time for the transfer is over");
+                    if ends.target.writer.send(told).await.is_ok() {
+                        let _ = ends.target.reply().await;
+                    }
+                    return error;
                 }
                 Next::FromTarget(reply) => {
                     let error = early_answer(ends.target, reply);
@@ -245,6 +265,18 @@ impl Switch<'_> {
         let text = serde_json::to_vec(&Abort { failure }).expect("plain data");
         Frame::stored(Kind::Abort, self.number, 0, &text)
     }
+}
+
+/// Ends then; never without a limit.
+async fn over(until: Option<Instant>) {
+    match until {
+        Some(until) => sleep_until(until).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn out_of_time(source: &Peer) -> PeerError {
+    PeerError::new(&source.name, PeerCause::OutOfTime)
 }
 
 fn pass(permit: mpsc::Permit<'_, bytes::Bytes>, frame: Option<Frame>) {

@@ -11,6 +11,7 @@
 //! Nothing in these four modules connects, calls ZFS, reads a clock or the
 //! environment: the caller hands in directories, the node's name and the time.
 
+pub mod attempts;
 pub mod config;
 pub mod moment;
 pub mod run;

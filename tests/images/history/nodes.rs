@@ -1,5 +1,6 @@
 //! Two nodes in this process: real pools, helpers and drivers of the engine.
 
+use std::any::Any;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,13 +12,17 @@ use engine::name::{DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::protocol::hello::About;
 use engine::stream::compress::Compression;
-use engine::sync::config::{NodeName, Service, ServiceName, Target};
+use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
-use engine::sync::run::{Action, Connector, Reaching, Sync};
+use engine::sync::run::{
+    Action, ActivityCheck, Command, Commands, Connector, Locking, Locks, Reaching, Running, Sync,
+};
+use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use engine::transport::local;
 use engine::zfs::userland::{Contents, Image, ImagePool, Worker};
 use engine::zfs::{Dataset, Pools, Scope, Zfs, ZfsErrorKind};
+use jiff::tz::TimeZone;
 
 use crate::images::lab::{Lab, kill, users_of};
 use crate::program::{PATIENCE, ZFERRY};
@@ -188,10 +193,17 @@ impl Nodes {
                 service: &self.service,
                 node: &name,
                 action: Action::Update,
+                selection: &Selection::default(),
+                groups: &[],
+                activity: ActivityCheck::Asked,
                 loss: engine::plan::Loss::default(),
                 states: &states,
                 clock: &|| UtcSeconds(1000),
+                zone: &TimeZone::UTC,
                 connector: &connector,
+                commands: &Alone,
+                locks: &Alone,
+                turns: 1,
                 observer: &Silence,
                 compression: Compression::Adaptive,
             }
@@ -203,8 +215,14 @@ impl Nodes {
                 told: error.to_string(),
             },
             Ok(report) => {
-                let target = &report.resources[0].targets[0];
-                match &target.outcome {
+                let resource = &report.resources[0];
+                if let Some(error) = &resource.failure {
+                    return Ended {
+                        family: Some(error.family()),
+                        told: error.to_string(),
+                    };
+                }
+                match &resource.targets[0].outcome {
                     Ok(synced) => Ended {
                         family: None,
                         told: format!("{synced:?}"),
@@ -251,5 +269,20 @@ impl Connector for Here<'_> {
 
     fn reach<'a>(&'a self, _: &'a Target) -> Reaching<'a> {
         Box::pin(async { Ok(self.greet(1 - self.node).await) })
+    }
+}
+
+/// No other run, and no commands in the configuration.
+struct Alone;
+
+impl Commands for Alone {
+    fn run<'a>(&'a self, command: Command<'a>) -> Running<'a> {
+        panic!("nothing is configured to be started: {command:?}")
+    }
+}
+
+impl Locks for Alone {
+    fn lock<'a>(&'a self, _: &'a Resource, _: &'a Sends) -> Locking<'a> {
+        Box::pin(async { Ok(Box::new(()) as Box<dyn Any>) })
     }
 }

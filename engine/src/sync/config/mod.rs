@@ -38,5 +38,5 @@ pub use resource::{
     SYNC_MAX_DELAY_DEFAULT, Sends, SendsByMount, SnapshotNames, Target, TargetKind, WhyReceiver,
 };
 pub use service::{ResolveError, Service, Topology};
-pub use value::duration_text;
 pub(in crate::sync) use value::{BareNumber, duration};
+pub use value::{duration_of, duration_text};

@@ -70,6 +70,15 @@ pub(in crate::sync) enum BareNumber {
     Seconds,
 }
 
+/// A duration as in a configuration file; a bare number is seconds.
+///
+/// # Errors
+/// What is wrong and what would be right, as a sentence.
+pub fn duration_of(text: &str) -> Result<Duration, String> {
+    duration(text, BareNumber::Seconds)
+        .map_err(|wrong| format!("{}; {}", wrong.problem, wrong.remedy))
+}
+
 /// `1w2d3h4m5s`: each unit at most once, or a bare number.
 pub(in crate::sync) fn duration(text: &str, bare: BareNumber) -> Result<Duration, Wrong> {
     let wrong = |problem: &str| {

@@ -78,7 +78,7 @@ impl Round<'_> {
     }
 
     /// The name beside `dst`; `None` if there is none and none is needed.
-    fn name_beside(
+    pub(super) fn name_beside(
         &self,
         target: &Target,
         needed: bool,

@@ -2,12 +2,15 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
+use super::commands::CommandError;
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::replicate::ReplicateError;
-use crate::sync::config::{ConfigError, ResolveError, Rid};
+use crate::sync::config::{ConfigError, ResolveError, duration_text};
 use crate::sync::state::TroubleKind;
 
 /// A machine could not be reached.
@@ -48,14 +51,6 @@ pub enum SyncError {
     /// A snapshot name would be too long for ZFS.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// `src` is a mount point, and no dataset is mounted there.
-    #[error("{rid}: no dataset is mounted at {}, which is its src", path.display())]
-    NotMounted {
-        /// The resource.
-        rid: Rid,
-        /// The mount point.
-        path: PathBuf,
-    },
     /// What is mounted makes the configuration wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -70,7 +65,6 @@ impl SyncError {
             Self::Connect(fault) => fault.family,
             Self::Peer(error) => error.family(),
             Self::Name(_) => Family::Usage,
-            Self::NotMounted { .. } => Family::Failed,
             Self::Config(error) => error.family(),
         }
     }
@@ -80,14 +74,80 @@ impl SyncError {
     pub fn remedies(&self) -> Vec<String> {
         match self {
             Self::Connect(fault) => fault.remedy.iter().cloned().collect(),
-            Self::NotMounted { path, .. } => vec![
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// A resource could not be sent at all, or not be ended as it should.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ResourceError {
+    /// Another run has it.
+    #[error("{0}")]
+    Locked(Arc<ConnectFault>),
+    /// A command of the configuration failed.
+    #[error("{what} failed: {source}")]
+    Command {
+        /// Which one: the keyword, or what it is for.
+        what: String,
+        /// How.
+        source: Arc<CommandError>,
+    },
+    /// Listing, snapshots or the rotation of the source failed.
+    #[error("{0}")]
+    Source(Arc<PeerError>),
+    /// `src` is a mount point, and no dataset is mounted there.
+    #[error("no dataset is mounted at {}, which is its src", path.display())]
+    NotMounted {
+        /// The mount point.
+        path: PathBuf,
+    },
+    /// What was tried could not be written down.
+    #[error("the attempt cannot be written down: {0}")]
+    Attempts(Arc<std::io::Error>),
+}
+
+impl ResourceError {
+    pub(super) fn command(what: impl Into<String>, error: CommandError) -> Self {
+        Self::Command {
+            what: what.into(),
+            source: Arc::new(error),
+        }
+    }
+
+    pub(super) fn source(error: PeerError) -> Self {
+        Self::Source(Arc::new(error))
+    }
+
+    /// The exit-code family.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        match self {
+            Self::Locked(fault) => fault.family,
+            Self::Command { .. } | Self::Attempts(_) | Self::NotMounted { .. } => Family::Failed,
+            Self::Source(error) => error.family(),
+        }
+    }
+
+    /// What to do next, one way out per line.
+    #[must_use]
+    pub fn remedies(&self) -> Vec<String> {
+        match self {
+            Self::Locked(fault) => fault.remedy.iter().cloned().collect(),
+            Self::Command { .. } => {
+                vec!["see what the command does when it is started by hand".to_owned()]
+            }
+            Self::Source(_) => Vec::new(),
+            Self::NotMounted { path } => vec![
                 format!(
                     "mount it: zfs list -o name,mounted,mountpoint; then findmnt {}",
                     path.display()
                 ),
                 "or name the dataset in src".to_owned(),
             ],
-            _ => Vec::new(),
+            Self::Attempts(_) => {
+                vec!["name a folder that this user may write to with --state".to_owned()]
+            }
         }
     }
 }
@@ -118,6 +178,13 @@ pub enum TargetError {
     RootOfPool {
         /// The dataset on the target.
         dst: DatasetName,
+    },
+    /// It took longer than it may, a transfer longer than the `timeout` of the
+    /// resource.
+    #[error("the target took longer than {}", duration_text(*limit))]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
     },
     /// A full copy does not fit beside the one that is there.
     #[error("a full copy beside {dst} needs about {needed} bytes, and {available} are available")]
@@ -159,6 +226,7 @@ impl TargetError {
             Self::RootOfPool { .. } => Family::Usage,
             Self::NotSwapped { source, .. } => source.family(),
             Self::NoRoom { .. } | Self::NotThere { .. } => Family::Failed,
+            Self::TimedOut { .. } => Family::Transient,
         }
     }
 
@@ -173,6 +241,9 @@ impl TargetError {
             Self::NotSwapped { new, .. } => Some(format!(
                 "{new} is whole and committed; nothing was destroyed"
             )),
+            Self::TimedOut { .. } => {
+                Some("what arrived is kept; the next run goes on from there".to_owned())
+            }
             _ => None,
         }
     }

@@ -37,13 +37,17 @@
 //! | a full beside DST, whole | sent=S1 | DST=old, DST.zferry-new with sent=S1 | swaps them (`beside`) |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 
+mod admission;
 mod bequest;
 mod beside;
+mod commands;
 mod conversations;
 mod error;
+mod facts;
 mod marks;
 mod mounts;
 mod record;
+mod rehearse;
 mod report;
 mod round;
 mod service;
@@ -51,30 +55,41 @@ mod side;
 mod stale;
 #[cfg(test)]
 mod tests;
+mod work;
 
+use std::any::Any;
 use std::pin::Pin;
 
-pub use error::{ConnectFault, SyncError, TargetError};
+use jiff::tz::TimeZone;
+
+pub use super::config::SyncAction as Action;
+pub use admission::{NotRun, Refusal};
+pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
+pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
 pub(super) use marks::Marks;
+pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
-use super::config::{NodeName, Service, Target};
+use super::config::{NodeName, Resource, Sends, Service, Target, TargetKind};
 use super::moment::UtcSeconds;
+use super::selection::Selection;
 use super::state::StateStore;
 use crate::event::Observer;
 use crate::peer::Peer;
 use crate::plan::Loss;
 use crate::stream::compress::Compression;
 
-/// Which `sync` command.
+/// How many targets are served at the same time, if nobody says otherwise:
+/// each transfer holds some dozen MiB, and more than a few share one disk.
+pub const TURNS_DEFAULT: usize = 8;
+
+/// Whether the activity check of the configuration is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// `sync full`: to all targets, from nothing.
-    Full,
-    /// `sync update`: to all targets; full where a target has nothing yet.
-    Update,
-    /// `sync nodes`: as `update`, for resources that do not target drpnodes.
-    Nodes,
+pub enum ActivityCheck {
+    /// It is, and its answer counts.
+    Asked,
+    /// It is not: the operator says that this node may send.
+    Overridden,
 }
 
 /// A future of a [`Connector`].
@@ -89,6 +104,17 @@ pub trait Connector {
     fn reach<'a>(&'a self, target: &'a Target) -> Reaching<'a>;
 }
 
+/// A future of [`Locks`].
+pub type Locking<'a> = Pin<Box<dyn Future<Output = Result<Box<dyn Any>, ConnectFault>> + 'a>>;
+
+/// One run at a time for one resource, whatever it was started by.
+pub trait Locks {
+    /// Waits for the locks of the resource and of its pairs of datasets, as
+    /// long as is configured or asked for. They are held until what comes back
+    /// is dropped. A lock that another run has is a transient fault.
+    fn lock<'a>(&'a self, resource: &'a Resource, sends: &'a Sends) -> Locking<'a>;
+}
+
 /// One run for one service.
 pub struct Sync<'a> {
     /// The service.
@@ -99,12 +125,26 @@ pub struct Sync<'a> {
     pub action: Action,
     /// What the command line allows to be lost on targets.
     pub loss: Loss,
+    /// Which of its resources.
+    pub selection: &'a Selection,
+    /// Targets of these groups; empty for all.
+    pub groups: &'a [TargetKind],
+    /// Whether the activity check is asked.
+    pub activity: ActivityCheck,
     /// Where states are kept on this node.
     pub states: &'a StateStore,
     /// What time it is.
     pub clock: &'a dyn Fn() -> UtcSeconds,
+    /// What the clock on the wall shows, for schedules.
+    pub zone: &'a TimeZone,
     /// Opens conversations.
     pub connector: &'a dyn Connector,
+    /// Starts commands of the configuration.
+    pub commands: &'a dyn Commands,
+    /// Keeps other runs away.
+    pub locks: &'a dyn Locks,
+    /// How many targets are served at the same time.
+    pub turns: usize,
     /// Is told what happens.
     pub observer: &'a dyn Observer,
     /// Compression on the way.
@@ -120,14 +160,23 @@ impl Sync<'_> {
     /// what a run leaves that is cut.
     pub async fn run(&self) -> Result<SyncReport, SyncError> {
         match mounts::resolved(self).await? {
-            Some(service) => {
-                let resolved = Sync {
-                    service: &service,
-                    ..*self
-                };
-                service::run(&resolved).await
-            }
+            Some(service) => service::run(&self.of(&service)).await,
             None => service::run(self).await,
         }
+    }
+
+    /// Says what [`Self::run`] would do, and does nothing of it.
+    ///
+    /// # Errors
+    /// [`SyncError`].
+    pub async fn rehearse(&self) -> Result<Rehearsal, SyncError> {
+        match mounts::resolved(self).await? {
+            Some(service) => rehearse::rehearse(&self.of(&service)).await,
+            None => rehearse::rehearse(self).await,
+        }
+    }
+
+    fn of<'s>(&'s self, service: &'s Service) -> Sync<'s> {
+        Sync { service, ..*self }
     }
 }

@@ -10,9 +10,7 @@ use crate::sync::config::{NodeName, Service};
 /// The service with its mount points resolved; `None` if it has none here.
 ///
 /// # Errors
-/// [`SyncError::NotMounted`] if nothing is mounted at one of them (that of a
-/// disabled resource does not count), [`SyncError::Config`] if what is mounted
-/// makes the configuration wrong.
+/// [`SyncError::Config`] if what is mounted makes the configuration wrong.
 pub(super) async fn resolved(sync: &Sync<'_>) -> Result<Option<Service>, SyncError> {
     resolve(sync.service, sync.node, sync.connector).await
 }
@@ -30,15 +28,10 @@ async fn resolve(
     let mut here = connector.local().await?;
     let mut mounted = BTreeMap::new();
     for point in points {
-        match here.dataset_mounted_at(&point.path).await? {
-            Some(dataset) => mounted.insert(point.path, dataset),
-            None => {
-                return Err(SyncError::NotMounted {
-                    rid: point.rid,
-                    path: point.path,
-                });
-            }
-        };
+        // Where nothing is mounted, that resource alone is told.
+        if let Some(dataset) = here.dataset_mounted_at(&point.path).await? {
+            mounted.insert(point.path, dataset);
+        }
     }
     Ok(Some(service.with_mounts(node, &mounted)?))
 }

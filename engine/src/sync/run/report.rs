@@ -1,6 +1,7 @@
 //! What came of a sync.
 
-use super::error::TargetError;
+use super::admission::{NotRun, Refusal};
+use super::error::{ResourceError, TargetError};
 use crate::name::DatasetName;
 use crate::sync::config::{NodeName, Rid};
 use crate::sync::state::Synced;
@@ -8,6 +9,8 @@ use crate::sync::state::Synced;
 /// Of the whole service.
 #[derive(Debug, Default)]
 pub struct SyncReport {
+    /// Why this node may not start anything of this service.
+    pub refused: Option<Refusal>,
     /// In the order of the configuration.
     pub resources: Vec<ResourceReport>,
 }
@@ -20,9 +23,21 @@ pub struct ResourceReport {
     /// Its failure does not fail the command.
     pub optional: bool,
     /// Why nothing was done for it, if that is no failure.
-    pub skipped: Option<String>,
-    /// Its targets.
+    pub not_run: Option<NotRun>,
+    /// What failed for the resource as a whole.
+    pub failure: Option<ResourceError>,
+    /// Targets that it may not go to from here.
+    pub refused: Vec<(NodeName, Refusal)>,
+    /// The others.
     pub targets: Vec<TargetReport>,
+}
+
+impl ResourceReport {
+    /// True if every target it may go to has its data.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.failure.is_none() && self.targets.iter().all(|target| target.outcome.is_ok())
+    }
 }
 
 /// Of one target of one resource.

@@ -244,7 +244,7 @@ impl<'a> Round<'a> {
         }
     }
 
-    fn request<'r>(
+    pub(super) fn request<'r>(
         &'r self,
         source: &'r [Dataset],
         target_tree: &'r [Dataset],

@@ -1,308 +1,254 @@
-//! All resources of a service in one run.
+//! All resources of a service in one run, in the order that the scheme asks
+//! for: who may start → locks → triggers → targets are reached → what an
+//! earlier run left is completed → one group of snapshots → transfers →
+//! triggers → states.
+//!
+//! Resources and targets are independent from there on: each target has a
+//! conversation of its own, and what fails for one is written down and holds
+//! nobody back.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use futures_util::future::join_all;
+use tokio::sync::Mutex;
+
+use super::admission::{self, Admission, NotRun, Stop};
+use super::commands::{Command, TRIGGER_MAX, shown};
 use super::conversations::Conversations;
-use super::error::{SyncError, TargetError};
-use super::report::{ResourceReport, SyncReport, TargetReport};
-use super::round::{Manner, Phase, Round};
+use super::error::{ResourceError, SyncError};
+use super::facts::Facts;
+use super::report::{ResourceReport, SyncReport};
+use super::work::Work;
 use super::{Action, Sync};
+use crate::error::Family;
 use crate::event::Event;
 use crate::name::SnapshotName;
 use crate::peer::Peer;
-use crate::replicate::snapshot_command;
-use crate::sync::config::{Resource, Role, Sends, Target, TargetKind};
-use crate::sync::state::{Mode, Synced};
-use crate::zfs::Dataset;
+use crate::sync::attempts::AttemptStore;
+use crate::sync::config::{Resource, Target};
 
-/// A resource and its targets, in the course of a run.
-pub(super) struct Work<'a> {
-    pub(super) round: Round<'a>,
-    /// With what has kept each from its data, once something has.
-    pub(super) targets: Vec<(&'a Target, Result<(), TargetError>)>,
-    /// Of each target, in the same order: what it has, once that is known.
-    pub(super) synced: Vec<Option<Synced>>,
-    /// Why the source cannot be sent at all.
-    broken: Option<TargetError>,
+/// What all resources of a run share.
+pub(super) struct Run<'a> {
+    pub sync: &'a Sync<'a>,
+    /// The source, for what is not part of a transfer.
+    pub source: Mutex<Peer>,
+    pub conversations: Conversations<'a>,
+    pub attempts: AttemptStore,
 }
 
 pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
-    let resources = sync.service.resolve(sync.node)?;
-    let mut source = sync.connector.local().await?;
     let mut report = SyncReport::default();
-    let mut conversations = Conversations::new(sync.connector);
+    let resources = match admission::of_node(sync) {
+        Ok(resources) => resources,
+        Err(refusal) => {
+            report.refused = Some(refusal);
+            return Ok(report);
+        }
+    };
+    let selected = resources.iter().filter(|one| sync.selection.takes(one));
+    let selected: Vec<&Resource> = selected.collect();
     let mut works = Vec::new();
-    for resource in &resources {
-        match due(sync.action, resource) {
-            Err(why) => report.resources.push(ResourceReport {
-                rid: resource.rid.clone(),
-                optional: resource.optional,
-                skipped: Some(why),
-                targets: Vec::new(),
-            }),
-            Ok(sends) => works.push(Work::begin(sync, &mut conversations, resource, sends).await),
+    let mut admission = Admission::new(sync);
+    // In the order of the configuration, with what each has come to.
+    let mut entries: Vec<Option<ResourceReport>> = Vec::new();
+    for resource in selected {
+        match admission.judge(resource).await {
+            Ok(admitted) => {
+                works.push((entries.len(), Work::new(sync, resource, admitted)));
+                entries.push(None);
+            }
+            Err(stop) => entries.push(Some(stopped(resource, stop))),
         }
     }
-    for work in &mut works {
-        work.complete_leftover(&mut source, &mut conversations)
-            .await?;
+    let mut guards = Vec::new();
+    let mut running = Vec::new();
+    for (at, mut work) in works {
+        match lock(sync, &work).await {
+            Ok(guard) => {
+                guards.push(guard);
+                running.push((at, work));
+            }
+            Err(Stop::NotRun(why)) => entries[at] = Some(work.not_run(why)),
+            Err(Stop::Failed(error)) => {
+                work.failure = Some(error);
+                entries[at] = Some(work.report());
+            }
+        }
     }
-    take_snapshots(sync, &mut source, &mut works).await?;
-    for work in &mut works {
-        work.run_round(&mut source, &mut conversations).await?;
+    let (places, mut works): (Vec<usize>, Vec<Work<'_>>) = running.into_iter().unzip();
+    if !works.is_empty() {
+        let targets = works.iter().flat_map(Work::targets);
+        let run = Run {
+            sync,
+            source: Mutex::new(sync.connector.local().await?),
+            conversations: Conversations::new(sync.connector, sync.turns, targets),
+            attempts: AttemptStore::new(sync.states.dir()),
+        };
+        run.all(&mut works).await;
     }
-    for work in works {
-        report
-            .resources
-            .push(work.finish(sync, &mut conversations).await);
+    for (at, work) in places.into_iter().zip(works) {
+        entries[at] = Some(work.report());
     }
+    report.resources = entries.into_iter().flatten().collect();
     Ok(report)
 }
 
-/// What the resource sends, or why this command does not concern it.
-fn due(action: Action, resource: &Resource) -> Result<&Sends, String> {
-    if resource.disabled {
-        return Err("disabled".to_owned());
-    }
-    let sends = match &resource.role {
-        Role::Sender(sends) => sends,
-        Role::SenderByMount(sends) => {
-            let path = sends.mount_point.display();
-            return Err(format!("it is not known what is mounted at {path}"));
-        }
-        Role::ReceiverOnly(why) => return Err(why.to_string()),
+/// A resource that does not begin.
+fn stopped(resource: &Resource, stop: Stop) -> ResourceReport {
+    let (not_run, failure) = match stop {
+        Stop::NotRun(why) => (Some(why), None),
+        Stop::Failed(error) => (None, Some(error)),
     };
-    if sends.targets.is_empty() {
-        return Err("it has no target besides this node".to_owned());
+    ResourceReport {
+        rid: resource.rid.clone(),
+        optional: resource.optional,
+        not_run,
+        failure,
+        refused: Vec::new(),
+        targets: Vec::new(),
     }
-    let to_drp = sends
-        .targets
-        .iter()
-        .any(|target| target.kind == TargetKind::DrpNodes);
-    if action == Action::Nodes && to_drp {
-        return Err("it targets drpnodes too: use sync update".to_owned());
-    }
-    Ok(sends)
 }
 
-/// Takes the `tosend` of all resources, one atomic call per pool.
-async fn take_snapshots(
-    sync: &Sync<'_>,
-    source: &mut Peer,
-    works: &mut [Work<'_>],
-) -> Result<(), SyncError> {
-    let mut by_pool: BTreeMap<String, Vec<SnapshotName>> = BTreeMap::new();
-    for work in works.iter_mut() {
-        if !work.has_reachable_target() {
-            continue;
+async fn lock(sync: &Sync<'_>, work: &Work<'_>) -> Result<Box<dyn Any>, Stop> {
+    let locked = sync.locks.lock(work.round.resource, work.round.sends).await;
+    locked.map_err(|fault| {
+        if sync.action == Action::All && fault.family == Family::Transient {
+            // The other run does what this one would do.
+            Stop::NotRun(NotRun::Skipped(fault.to_string()))
+        } else {
+            Stop::Failed(ResourceError::Locked(Arc::new(fault)))
         }
-        let side = work.round.source_side();
-        let tree = side.recovered(source).await?;
-        if tree.is_empty() {
-            let src = work.round.sends.src.clone();
-            work.broken = Some(TargetError::NoSource { src });
-            continue;
+    })
+}
+
+impl Run<'_> {
+    async fn all(&self, works: &mut [Work<'_>]) {
+        for work in works.iter_mut() {
+            work.begin_attempt(self);
+            work.before(self).await;
         }
-        side.drop_tosend(source, &tree).await?;
-        sync.observer.event(&Event::Step {
-            peer: source.name.clone(),
-            command: snapshot_command(side.root, &side.names.tosend, side.scope),
+        self.reach(works).await;
+        join_all(works.iter_mut().map(|work| work.complete_leftover(self))).await;
+        self.take_group(works).await;
+        join_all(works.iter_mut().map(|work| work.conclude(self))).await;
+    }
+
+    /// Opens the conversations with all targets at the same time.
+    async fn reach(&self, works: &mut [Work<'_>]) {
+        let wanted = works.iter_mut().filter(|work| work.failure.is_none());
+        let mut wanted: Vec<_> = wanted.flat_map(|work| work.targets.iter_mut()).collect();
+        let targets: Vec<&Target> = wanted.iter().map(|(target, _)| *target).collect();
+        let reached = self.conversations.reach(&targets).await;
+        for ((_, outcome), reached) in wanted.iter_mut().zip(reached) {
+            *outcome = reached;
+        }
+    }
+
+    /// Takes the `tosend` of all resources together, but for those that are
+    /// tagged to take it themselves, later.
+    async fn take_group(&self, works: &mut [Work<'_>]) {
+        let group = works.iter_mut().filter(|work| !work.delays_snapshot());
+        let mut group: Vec<_> = group.collect();
+        self.take(&mut group).await;
+    }
+
+    /// Takes the `tosend` of these resources, one atomic call per pool, between
+    /// their snapshot triggers. Each trigger is started once, whatever number
+    /// of resources has it.
+    pub(super) async fn take(&self, works: &mut [&mut Work<'_>]) {
+        let mut names: Vec<Vec<SnapshotName>> = Vec::new();
+        for work in works.iter_mut() {
+            names.push(work.prepare_snapshot(self).await);
+        }
+        let mut thaws: Vec<&[String]> = Vec::new();
+        let mut frozen: Vec<(&[String], Result<(), ResourceError>)> = Vec::new();
+        for (work, names) in works.iter_mut().zip(&names) {
+            let resource = work.round.resource;
+            if names.is_empty() {
+                continue;
+            }
+            if let Some(argv) = &resource.postsnap_trigger
+                && !thaws.contains(&argv.as_slice())
+            {
+                thaws.push(argv);
+            }
+            let Some(argv) = &resource.presnap_trigger else {
+                continue;
+            };
+            let known = frozen.iter().position(|(known, _)| known == argv);
+            let at = match known {
+                Some(at) => at,
+                None => {
+                    let done = self.start("presnap_trigger", argv, work).await;
+                    frozen.push((argv, done));
+                    frozen.len() - 1
+                }
+            };
+            if let Err(error) = &frozen[at].1 {
+                // What is not in the state that its owner wants is not sent.
+                work.failure = Some(error.clone());
+            }
+        }
+        let mut by_pool: BTreeMap<&str, Vec<SnapshotName>> = BTreeMap::new();
+        for (work, names) in works.iter().zip(names) {
+            if work.failure.is_none() {
+                let pool = work.round.sends.src.pool();
+                by_pool.entry(pool).or_default().extend(names);
+            }
+        }
+        let mut failed = Vec::new();
+        for (pool, names) in by_pool.into_iter().filter(|(_, names)| !names.is_empty()) {
+            let taken = self.source.lock().await.snapshot(names).await;
+            if let Err(error) = taken {
+                failed.push((pool.to_owned(), ResourceError::source(error)));
+            }
+        }
+        for work in works.iter_mut().filter(|work| work.failure.is_none()) {
+            let pool = work.round.sends.src.pool();
+            let error = failed.iter().find(|(failed, _)| failed == pool);
+            work.failure = error.map(|(_, error)| error.clone());
+        }
+        for argv in thaws {
+            let of = works
+                .iter()
+                .find(|work| work.round.resource.postsnap_trigger.as_deref() == Some(argv));
+            let Some(work) = of else { continue };
+            if let Err(error) = self.start("postsnap_trigger", argv, work).await {
+                self.warn(error.to_string());
+            }
+        }
+    }
+
+    /// Starts a trigger of a resource and waits for its end.
+    pub(super) async fn start(
+        &self,
+        keyword: &str,
+        argv: &[String],
+        work: &Work<'_>,
+    ) -> Result<(), ResourceError> {
+        let resource = work.round.resource;
+        self.sync.observer.event(&Event::Step {
+            peer: self.sync.node.to_string(),
+            command: shown(argv),
         });
-        by_pool
-            .entry(side.root.pool().to_owned())
-            .or_default()
-            .extend(work.round.snapshots(&tree));
-    }
-    for names in by_pool.into_values() {
-        source.snapshot(names).await?;
-    }
-    Ok(())
-}
-
-impl<'a> Work<'a> {
-    async fn begin(
-        sync: &Sync<'a>,
-        conversations: &mut Conversations<'_>,
-        resource: &'a Resource,
-        sends: &'a Sends,
-    ) -> Self {
-        let mut targets = Vec::new();
-        for target in &sends.targets {
-            let reached = conversations.take(target).await;
-            let reached = reached.map(|peer| conversations.keep(target, peer));
-            targets.push((target, reached));
-        }
-        Self {
-            round: Round {
-                resource,
-                sends,
-                action: sync.action,
-                loss: sync.loss,
-                observer: sync.observer,
-                compression: sync.compression,
-                clock: sync.clock,
-            },
-            synced: targets.iter().map(|_| None).collect(),
-            targets,
-            broken: None,
-        }
-    }
-
-    fn has_reachable_target(&self) -> bool {
-        self.targets.iter().any(|(_, reached)| reached.is_ok())
-    }
-
-    /// Completes what an earlier run had begun to bring to a target, so that
-    /// its `tosend` can be replaced.
-    async fn complete_leftover(
-        &mut self,
-        source: &mut Peer,
-        conversations: &mut Conversations<'_>,
-    ) -> Result<(), SyncError> {
-        let tree = self.round.source_side().recovered(source).await?;
-        let mut unfinished = false;
-        for (target, reached) in &mut self.targets {
-            let Some(mut peer) = taken(conversations, target, reached).await else {
-                continue;
-            };
-            match self.round.is_unfinished(&tree, &mut peer, target).await {
-                Ok(found) => {
-                    unfinished |= found;
-                    conversations.keep(target, peer);
-                }
-                Err(error) => *reached = Err(error.into()),
-            }
-        }
-        if unfinished {
-            self.bring_all(source, conversations, &tree, Phase::Leftover)
-                .await?;
-        }
-        Ok(())
-    }
-
-    /// Brings the fresh `tosend` to all targets.
-    async fn run_round(
-        &mut self,
-        source: &mut Peer,
-        conversations: &mut Conversations<'_>,
-    ) -> Result<(), SyncError> {
-        if self.broken.is_some() || !self.has_reachable_target() {
-            return Ok(());
-        }
-        let tree = self.round.source_side().tree(source).await?;
-        self.bring_all(source, conversations, &tree, Phase::Fresh)
-            .await
-    }
-
-    /// One target after the other; the source rotates if any has committed.
-    async fn bring_all(
-        &mut self,
-        source: &mut Peer,
-        conversations: &mut Conversations<'_>,
-        tree: &[Dataset],
-        phase: Phase,
-    ) -> Result<(), SyncError> {
-        let mut committed = false;
-        for ((target, reached), synced) in self.targets.iter_mut().zip(&mut self.synced) {
-            let was_full = |synced: &Synced| synced.mode == Mode::Full;
-            // The full sync that was asked for may be the one just completed.
-            let manner =
-                if self.round.action == Action::Full && !synced.as_ref().is_some_and(was_full) {
-                    Manner::Full
-                } else {
-                    Manner::Usual
-                };
-            let Some(mut peer) = taken(conversations, target, reached).await else {
-                continue;
-            };
-            let brought = self
-                .round
-                .bring(source, tree, &mut peer, target, (phase, manner));
-            match brought.await {
-                Ok(None) => conversations.keep(target, peer),
-                Ok(Some(now)) => {
-                    conversations.keep(target, peer);
-                    committed = true;
-                    *synced = Some(joined(synced.take(), now));
-                }
-                Err(error) => *reached = Err(error),
-            }
-        }
-        if committed {
-            self.round.rotate_source(source).await?;
-        }
-        Ok(())
-    }
-
-    /// Records what happened, on this node and on every target in reach.
-    async fn finish(
-        mut self,
-        sync: &Sync<'_>,
-        conversations: &mut Conversations<'_>,
-    ) -> ResourceReport {
-        let reachable = self.targets.iter_mut().find(|(_, reached)| reached.is_ok());
-        if let (Some(error), Some((_, reached))) = (self.broken.take(), reachable) {
-            *reached = Err(error);
-        }
-        let state = self.record(sync, conversations).await;
-        if let Some(state) = state {
-            self.deliver(sync, conversations, &state).await;
-        }
-        let Self {
-            round,
-            targets,
-            synced,
-            ..
-        } = self;
-        let outcome = |((target, reached), synced): ((&Target, Result<(), TargetError>), _)| {
-            let outcome = match (reached, synced) {
-                (Err(error), _) => Err(error),
-                (Ok(()), Some(synced)) => Ok(synced),
-                (Ok(()), None) => Err(TargetError::NoSource {
-                    src: round.sends.src.clone(),
-                }),
-            };
-            TargetReport {
-                node: target.node.clone(),
-                dst: target.dst.clone(),
-                outcome,
-            }
+        let command = Command {
+            argv,
+            facts: Facts::of_resource(self.sync, resource, work.round.sends)
+                .with("ZFERRY_TRIGGER", keyword.to_owned())
+                .list(),
+            limit: resource.timeout.unwrap_or(TRIGGER_MAX),
         };
-        ResourceReport {
-            rid: round.resource.rid.clone(),
-            optional: round.resource.optional,
-            skipped: None,
-            targets: targets.into_iter().zip(synced).map(outcome).collect(),
-        }
+        let ran = self.sync.commands.run(command).await;
+        ran.map_err(|error| ResourceError::command(format!("{} {keyword}", resource.rid), error))
     }
-}
 
-/// The conversation for a target that nothing has gone wrong with.
-async fn taken(
-    conversations: &mut Conversations<'_>,
-    target: &Target,
-    reached: &mut Result<(), TargetError>,
-) -> Option<Peer> {
-    if reached.is_err() {
-        return None;
-    }
-    match conversations.take(target).await {
-        Ok(peer) => Some(peer),
-        Err(error) => {
-            *reached = Err(error);
-            None
-        }
-    }
-}
-
-/// Two rounds for one target in one run: the later state, the bytes of both.
-fn joined(before: Option<Synced>, now: Synced) -> Synced {
-    let Some(before) = before else { return now };
-    Synced {
-        wire_bytes: before.wire_bytes + now.wire_bytes,
-        stream_bytes: before.stream_bytes + now.stream_bytes,
-        duration_ms: before.duration_ms + now.duration_ms,
-        mode: before.mode,
-        ..now
+    /// Tells what changes nothing.
+    pub(super) fn warn(&self, text: String) {
+        self.sync.observer.event(&Event::Notice {
+            peer: self.sync.node.to_string(),
+            text,
+        });
     }
 }

@@ -57,6 +57,14 @@ impl Stale {
         Self { doomed, tree }
     }
 
+    /// The steps of [`Self::destroy`] on `peer`.
+    pub(super) fn commands(&self, peer: &str) -> Vec<String> {
+        let doomed = self.doomed.iter();
+        doomed
+            .map(|(snapshot, _)| format!("{peer}: zfs destroy {snapshot}"))
+            .collect()
+    }
+
     /// Destroys it, all or none, by guid.
     pub(super) async fn destroy(self, side: Side<'_>, peer: &mut Peer) -> Result<(), PeerError> {
         if self.doomed.is_empty() {

@@ -1,12 +1,18 @@
 //! Whole runs of a service over machines in memory, with faults at every
 //! operation of every machine.
 
+mod admission;
+mod alongside;
 mod beside;
 mod between;
+mod commanded;
 mod heirs;
 mod leftovers;
 mod loss;
 mod mounted;
+mod order;
+mod rehearsal;
+mod schedule;
 mod sweeps;
 mod world;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::super::{Action, SyncError};
+use super::super::{Action, ResourceError};
 use super::world::{World, modes};
 use crate::error::Family;
 use crate::sync::config::{Service, ServiceName};
@@ -36,13 +36,14 @@ fn what_is_mounted_at_the_mount_point_is_sent() {
 fn a_mount_point_where_nothing_is_mounted_fails_before_anything_is_done() {
     let world = world();
     world.write("a", 1);
-    let error = world.sync("a", Action::Update).unwrap_err();
-    assert!(matches!(error, SyncError::NotMounted { .. }), "{error}");
+    let report = world.sync("a", Action::Update).unwrap();
+    let error = report.resources[0].failure.as_ref().unwrap();
+    assert!(matches!(error, ResourceError::NotMounted { .. }), "{error}");
     assert_eq!(error.family(), Family::Failed);
     assert!(
         error
             .to_string()
-            .contains("sync#1: no dataset is mounted at /srv/data")
+            .contains("no dataset is mounted at /srv/data")
     );
     assert!(error.remedies()[0].contains("findmnt /srv/data"));
     let made = world.models["a"].commands();

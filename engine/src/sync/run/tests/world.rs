@@ -6,22 +6,32 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use tokio::time::Instant;
 
-use super::super::{Action, ConnectFault, Connector, Reaching, Sync, SyncReport};
+use jiff::tz::TimeZone;
+
+use super::super::{
+    Action, ActivityCheck, ConnectFault, Connector, Reaching, Rehearsal, ResourceReport, Sync,
+    SyncError, SyncReport,
+};
+use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, ClaimFolder, Helper, serve};
 use crate::name::Guid;
-use crate::peer::Peer;
+use crate::peer::{Peer, wire};
 use crate::plan::Loss;
 use crate::protocol::hello::About;
 use crate::stream::compress::Compression;
-use crate::sync::config::{NodeName, Service, ServiceName, Target};
+use crate::sync::config::{NodeName, Service, ServiceName, Target, TargetKind};
 use crate::sync::moment::UtcSeconds;
+use crate::sync::selection::Selection;
 use crate::sync::state::{Mode, StateStore};
 use crate::transport::local;
 use crate::zfs::Dataset;
 use crate::zfs::model::{Faults, Model};
+
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Plenty for what these tests write.
 pub(super) const POOL_BYTES: u64 = 1 << 24;
@@ -35,14 +45,30 @@ pub(super) struct World {
     pub(super) loss: Loss,
     pub(super) away: Mutex<Vec<String>>,
     pub(super) seen: Recorder,
+    pub(super) selection: Selection,
+    pub(super) groups: Vec<TargetKind>,
+    pub(super) activity: ActivityCheck,
+    /// One after the other, so that faults hit the same operation.
+    pub(super) turns: usize,
+    /// The clock stands while anybody is busy.
+    pub(super) paused: bool,
+    /// Nodes that answer the greeting and nothing after it.
+    pub(super) mute: Mutex<Vec<String>>,
+    pub(super) commands: Commanded,
+    pub(super) now: Mutex<u64>,
 }
 
 #[derive(Default, Clone)]
-pub(super) struct Recorder(pub(super) Arc<Mutex<Vec<Event>>>);
+pub(super) struct Recorder(
+    pub(super) Arc<Mutex<Vec<Event>>>,
+    /// When each came.
+    pub(super) Arc<Mutex<Vec<Instant>>>,
+);
 
 impl Observer for Recorder {
     fn event(&self, event: &Event) {
         self.0.lock().unwrap().push(event.clone());
+        self.1.lock().unwrap().push(Instant::now());
     }
 }
 
@@ -99,11 +125,34 @@ impl World {
             loss: Loss::default(),
             away: Mutex::default(),
             seen: Recorder::default(),
+            selection: Selection::default(),
+            groups: Vec::new(),
+            activity: ActivityCheck::Asked,
+            turns: 1,
+            paused: false,
+            mute: Mutex::default(),
+            commands: Commanded::default(),
+            now: Mutex::new(1000),
         };
         let hands = world.models["a"].by_hand();
         for dataset in ["tank/data", "tank/data/x"] {
             hands.create(dataset).unwrap();
         }
+        world
+    }
+
+    /// The same machines with this configuration.
+    pub(super) fn configure(&mut self, text: &str) {
+        let name = ServiceName::parse("svc").unwrap();
+        self.service = Service::parse(&name, Path::new("svc.conf"), text.as_bytes()).unwrap();
+    }
+
+    /// The configuration of [`Self::new`] with more in `[DEFAULT]` and in the
+    /// resource.
+    pub(super) fn configured(nodes: &[&str], defaults: &str, resource: &str) -> Self {
+        let mut world = Self::new(nodes);
+        let text = config(nodes).replace("[sync#1]", &format!("{defaults}\n[sync#1]"));
+        world.configure(&format!("{text}{resource}\n"));
         world
     }
 
@@ -118,13 +167,36 @@ impl World {
         }
     }
 
-    pub(super) fn sync(
+    pub(super) fn sync(&self, node: &str, action: Action) -> Result<SyncReport, SyncError> {
+        self.with_sync(node, action, async |sync| sync.run().await)
+    }
+
+    /// The steps that were told, `node: command`, and forgets them.
+    pub(super) fn steps(&self) -> Vec<String> {
+        let events = std::mem::take(&mut *self.seen.0.lock().unwrap());
+        self.seen.1.lock().unwrap().clear();
+        let steps = events.into_iter().filter_map(|event| match event {
+            Event::Step { peer, command } => Some(format!("{peer}: {command}")),
+            _ => None,
+        });
+        steps.collect()
+    }
+
+    /// What a run would do.
+    pub(super) fn rehearse(&self, node: &str, action: Action) -> Rehearsal {
+        let rehearsed = self.with_sync(node, action, async |sync| sync.rehearse().await);
+        rehearsed.unwrap()
+    }
+
+    pub(super) fn with_sync<R>(
         &self,
         node: &str,
         action: Action,
-    ) -> Result<SyncReport, super::super::SyncError> {
+        work: impl AsyncFnOnce(&Sync<'_>) -> R,
+    ) -> R {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .start_paused(self.paused)
             .build()
             .unwrap();
         let node = NodeName::parse(node).unwrap();
@@ -133,20 +205,24 @@ impl World {
             world: self,
             node: &node,
         };
-        runtime.block_on(
-            Sync {
-                service: &self.service,
-                node: &node,
-                action,
-                loss: self.loss,
-                states: &states,
-                clock: &|| UtcSeconds(1000),
-                connector: &connector,
-                observer: &self.seen,
-                compression: Compression::Adaptive,
-            }
-            .run(),
-        )
+        runtime.block_on(work(&Sync {
+            service: &self.service,
+            node: &node,
+            action,
+            loss: self.loss,
+            selection: &self.selection,
+            groups: &self.groups,
+            activity: self.activity,
+            states: &states,
+            clock: &|| UtcSeconds(*self.now.lock().unwrap()),
+            zone: &TimeZone::UTC,
+            connector: &connector,
+            commands: &self.commands,
+            locks: &self.commands,
+            turns: self.turns,
+            observer: &self.seen,
+            compression: Compression::Adaptive,
+        }))
     }
 
     pub(super) fn tree(&self, node: &str) -> Vec<Dataset> {
@@ -220,6 +296,16 @@ impl Machines<'_> {
             return Err(fault(format!("{node} is away")));
         }
         let (near, far) = local::pair();
+        if self.world.mute.lock().unwrap().contains(&node.to_string()) {
+            let (about, driver) = (about(node.as_str()), about("driver"));
+            tokio::spawn(async move {
+                let greeted = wire::handshake(far, &about, PATIENCE).await;
+                std::future::pending::<()>().await;
+                drop(greeted);
+            });
+            let greeted = Peer::greet(node.as_str(), near, &driver, PATIENCE);
+            return greeted.await.map_err(|error| fault(error.to_string()));
+        }
         let helper = Helper {
             zfs: Arc::new(self.world.models[node.as_str()].clone()),
             authorization: Authorization::everything(),
@@ -256,11 +342,7 @@ impl Connector for Machines<'_> {
 
 /// Everything was brought to every target.
 pub(super) fn all_well(report: &SyncReport) -> bool {
-    report
-        .resources
-        .iter()
-        .flat_map(|resource| &resource.targets)
-        .all(|target| target.outcome.is_ok())
+    report.resources.iter().all(ResourceReport::is_success)
 }
 
 pub(super) fn modes(report: &SyncReport) -> Vec<Mode> {
