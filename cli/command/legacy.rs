@@ -52,7 +52,6 @@ pub fn show(
 
 /// Writes the lines of a service's resources after a run. What cannot be
 /// written is told: the data is where it should be.
-#[expect(dead_code, reason = "called by sync")]
 pub fn write(context: &Context, service: &Service, node: &NodeName, states: &StateStore) {
     let Ok(resources) = service.resolve(node) else {
         return;
