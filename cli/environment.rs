@@ -51,16 +51,7 @@ pub fn now() -> UtcSeconds {
     UtcSeconds(since.as_secs())
 }
 
-/// What a clock on the wall shows at `moment`, in the time zone of this machine
-/// (UTC if that is unknown). `None` for a moment that no calendar has.
-pub fn local_time(moment: UtcSeconds) -> Option<jiff::civil::DateTime> {
-    let seconds = i64::try_from(moment.0).ok()?;
-    let moment = jiff::Timestamp::from_second(seconds).ok()?;
-    let zone = zone();
-    Some(zone.to_datetime(moment))
-}
-
-/// The time zone of this machine: what is meant by local time.
+/// The time zone of this machine; UTC if that is unknown.
 pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }

@@ -8,6 +8,7 @@
 
 mod config;
 mod configuration;
+mod documents;
 mod ending;
 mod helper;
 mod host_keys;
@@ -17,6 +18,7 @@ mod lock;
 mod peers;
 mod program;
 mod status;
+mod sync;
 mod usage;
 
 #[path = "../engine/tests/ssh/sshd.rs"]

@@ -12,6 +12,7 @@ mod loss;
 mod mounts;
 mod repairs;
 mod replicate;
+mod scheme;
 mod ssh;
 mod status;
 mod sync;

@@ -1,8 +1,9 @@
 //! `sync`: the `@tosend` → `@sent` scheme on top of plan and transfer.
 //!
-//! One run of a service: reach the targets → complete what an earlier run left
-//! → take all resources' `@tosend` at once → per resource and target: plan,
-//! transfer, commit → rotate the source → write and deliver the state.
+//! One run of a service: who may start → locks → triggers → reach the targets →
+//! complete what an earlier run left → take all resources' `@tosend` at once →
+//! per resource and target, at the same time: plan, transfer, commit → rotate
+//! the source → triggers → write and deliver the state.
 //!
 //! Commit of a target is its rotation: `@sent` is renamed aside, `@tosend` is
 //! renamed to `@sent`, what stands aside is destroyed. Each rename is atomic
@@ -16,6 +17,10 @@
 //!
 //! | cut after | source has | target has | the next run |
 //! |---|---|---|---|
+//! | refusal, lock | as before | as before | the same; nothing was written down |
+//! | attempt written down | as before | as before | counts it as failed: `sync all` waits 1, 2, 4 … minutes |
+//! | triggers before the action | as before | as before | starts them again |
+//! | presnap trigger | no tosend, or an old one | as before | starts both snapshot triggers again: until then nobody thaws |
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
 //! | target: unknown tosend destroyed | the same | sent=S0 | the same |
