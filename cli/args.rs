@@ -192,7 +192,7 @@ pub struct Sync {
 /// What `sync` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SyncAction {
-    /// Everything again, to targets where nothing is
+    /// Everything again, beside what is there, whose place it takes
     Full,
     /// To all targets: full the first time, then incrementally
     Update,
@@ -202,6 +202,8 @@ pub enum SyncAction {
     Drp,
     /// As update, for resources that are due by their schedule
     All,
+    /// Destroy the old copies that full syncs have put aside
+    Confirm,
 }
 
 /// A group of targets, as in the keyword `target`.

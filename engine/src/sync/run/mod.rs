@@ -46,6 +46,7 @@ mod admission;
 mod bequest;
 mod beside;
 mod commands;
+mod confirm;
 mod conversations;
 mod error;
 mod facts;
@@ -70,6 +71,7 @@ use jiff::tz::TimeZone;
 pub use super::config::SyncAction as Action;
 pub use admission::{NotRun, Refusal};
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
+pub use confirm::{Confirmation, OldCopy, ResourceConfirmation, TargetConfirmation};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
 pub(super) use marks::Marks;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
@@ -178,6 +180,17 @@ impl Sync<'_> {
         match mounts::resolved(self).await? {
             Some(service) => rehearse::rehearse(&self.of(&service)).await,
             None => rehearse::rehearse(self).await,
+        }
+    }
+
+    /// Destroys the old copies that full syncs have put aside on the targets.
+    ///
+    /// # Errors
+    /// [`SyncError`]. A crash leaves old copies, for the same call again.
+    pub async fn confirm(&self) -> Result<Confirmation, SyncError> {
+        match mounts::resolved(self).await? {
+            Some(service) => confirm::confirm(&self.of(&service)).await,
+            None => confirm::confirm(self).await,
         }
     }
 
