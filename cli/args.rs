@@ -243,6 +243,9 @@ pub struct Status {
     pub service: Vec<ServiceName>,
     #[command(flatten)]
     pub select: Select,
+    /// Print the one-line state file of the cluster agents, of one service and one --rid
+    #[arg(long, requires_all = ["service", "rid"])]
+    pub legacy: bool,
 }
 
 /// Which resources of the services; the options add up.
@@ -282,6 +285,9 @@ pub struct Helper {
     /// Serve only this dataset and what lies below it (repeatable) [default: all]
     #[arg(long, value_name = "DATASET")]
     pub allow: Vec<DatasetName>,
+    /// With each state that is delivered, write the cluster agents' one-line state file here
+    #[arg(long, value_name = "DIR")]
+    pub legacy_state: Option<PathBuf>,
     /// How long to wait for the greeting of the other side
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub connect_timeout: Duration,

@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engine::image::Image;
 use engine::protocol::hello::About;
 use engine::sync::moment::UtcSeconds;
+use jiff::tz::TimeZone;
 
 /// `zferry 0.1.0 (commit)`.
 pub const PROGRAM: &str = concat!(
@@ -51,8 +52,8 @@ pub fn now() -> UtcSeconds {
 }
 
 /// The time zone of this machine; UTC if that is unknown.
-pub fn zone() -> jiff::tz::TimeZone {
-    jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC)
+pub fn zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
 /// The file of this program; what belongs to it lies beside it.

@@ -21,7 +21,7 @@ use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use jiff::tz::TimeZone;
 
-use super::Context;
+use super::{Context, legacy};
 use crate::args::{self, Group, SyncAction};
 use crate::connect::Connect;
 use crate::environment;
@@ -186,6 +186,7 @@ impl One<'_> {
             return Ok(rehearsal::part(self.service.name(), &rehearsal));
         }
         let report = Box::pin(sync.run()).await?;
+        legacy::write(context, self.service, self.node, &states);
         Ok(report::part(self.service.name(), &report))
     }
 }

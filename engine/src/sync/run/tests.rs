@@ -13,6 +13,7 @@ mod leftovers;
 mod loss;
 mod mounted;
 mod order;
+mod peers;
 mod rehearsal;
 mod schedule;
 mod sweeps;

@@ -241,9 +241,8 @@ impl<'a> Work<'a> {
                 run.warn(format!("the success cannot be written down: {error}"));
             }
         }
-        if let Some(state) = self.record(run).await {
-            self.deliver(run, &state).await;
-        }
+        let recorded = self.record(run).await;
+        self.deliver(run, &recorded).await;
         self.alert(run).await;
     }
 
