@@ -192,7 +192,7 @@ pub struct Sync {
 /// What `sync` does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum SyncAction {
-    /// Everything again, to targets where nothing is
+    /// Everything again, beside what is there, whose place it takes
     Full,
     /// To all targets: full the first time, then incrementally
     Update,
@@ -202,6 +202,8 @@ pub enum SyncAction {
     Drp,
     /// As update, for resources that are due by their schedule
     All,
+    /// Destroy the old copies that full syncs have put aside
+    Confirm,
 }
 
 /// A group of targets, as in the keyword `target`.
@@ -241,6 +243,9 @@ pub struct Status {
     pub service: Vec<ServiceName>,
     #[command(flatten)]
     pub select: Select,
+    /// Print the one-line state file of the cluster agents, of one service and one --rid
+    #[arg(long, requires_all = ["service", "rid"])]
+    pub legacy: bool,
 }
 
 /// Which resources of the services; the options add up.
@@ -280,6 +285,9 @@ pub struct Helper {
     /// Serve only this dataset and what lies below it (repeatable) [default: all]
     #[arg(long, value_name = "DATASET")]
     pub allow: Vec<DatasetName>,
+    /// With each state that is delivered, write the cluster agents' one-line state file here
+    #[arg(long, value_name = "DIR")]
+    pub legacy_state: Option<PathBuf>,
     /// How long to wait for the greeting of the other side
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub connect_timeout: Duration,

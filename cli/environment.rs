@@ -10,6 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use engine::image::Image;
 use engine::protocol::hello::About;
 use engine::sync::moment::UtcSeconds;
+use jiff::tz::TimeZone;
 
 /// `zferry 0.1.0 (commit)`.
 pub const PROGRAM: &str = concat!(
@@ -50,13 +51,9 @@ pub fn now() -> UtcSeconds {
     UtcSeconds(since.as_secs())
 }
 
-/// What a clock on the wall shows at `moment`, in the time zone of this machine
-/// (UTC if that is unknown). `None` for a moment that no calendar has.
-pub fn local_time(moment: UtcSeconds) -> Option<jiff::civil::DateTime> {
-    let seconds = i64::try_from(moment.0).ok()?;
-    let moment = jiff::Timestamp::from_second(seconds).ok()?;
-    let zone = jiff::tz::TimeZone::try_system().unwrap_or(jiff::tz::TimeZone::UTC);
-    Some(zone.to_datetime(moment))
+/// The time zone of this machine; UTC if that is unknown.
+pub fn zone() -> TimeZone {
+    TimeZone::try_system().unwrap_or(TimeZone::UTC)
 }
 
 /// The file of this program; what belongs to it lies beside it.

@@ -1,5 +1,11 @@
 //! `zferry config`: files checked, and what a node would do.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use engine::sync::attempts::{AttemptStore, Attempts};
+use engine::sync::config::{Rid, ServiceName};
+use engine::sync::moment::UtcSeconds;
+
 use crate::program::Place;
 
 const SERVICE: &str = "[DEFAULT]\nnodes = n1 n2\ndrpnodes = d1\nenv = PRD\nnode_env = PRD\n\
@@ -140,4 +146,33 @@ fn what_another_node_would_do_is_shown_too_and_in_json() {
     ran.fails(6, &["n9", "not listed"]);
     // Nothing is made by looking.
     assert_eq!(std::fs::read_dir(place.path("state")).unwrap().count(), 0);
+}
+
+#[test]
+fn when_a_resource_is_due_is_told_from_what_was_tried() {
+    let place = Place::new();
+    let text =
+        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc@n1 = tank/a\ntarget = nodes\nschedule = @1h\n";
+    place.configure("web", text);
+    let due = || {
+        let ran = place.run(&["config", "show", "web", "--json"]);
+        ran.fails(0, &[]);
+        let resource = ran.last_json()["result"]["resources"][0].clone();
+        (resource["due_now"].clone(), resource["due_local"].clone())
+    };
+    assert_eq!(due(), (true.into(), serde_json::Value::Null));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let tried = Attempts::default().begun(UtcSeconds(now.as_secs()));
+    let (service, rid) = (
+        ServiceName::parse("web").unwrap(),
+        Rid::parse("sync#1").unwrap(),
+    );
+    let store = AttemptStore::new(&place.path("state"));
+    store.write(&service, &rid, &tried.succeeded()).unwrap();
+    let (now, next) = due();
+    assert_eq!(now, false);
+    assert!(
+        next.as_str().is_some_and(|next| next.contains('T')),
+        "{next}"
+    );
 }

@@ -8,6 +8,7 @@
 
 mod config;
 mod configuration;
+mod documents;
 mod ending;
 mod helper;
 mod host_keys;

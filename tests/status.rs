@@ -282,3 +282,30 @@ fn a_reader_that_leaves_early_is_no_failure_and_a_full_disk_is_one() {
     let child = command.stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     Ran::after(child).fails(1, &["cannot write standard output"]);
 }
+
+#[test]
+fn the_line_of_the_cluster_agents_is_shown_for_one_resource() {
+    let place = Place::new();
+    let words = ["status", "--legacy", "web", "--rid", "sync#1"];
+    place.configure("web", SERVICE);
+    place
+        .run(&words)
+        .fails(1, &["no state of a success", "next: "]);
+    synced(&place, "web", HOUR);
+    let mut command = place.command(&words);
+    let ran = Ran::of(command.env("TZ", "UTC"));
+    ran.fails(0, &[]);
+    let (time, creation) = ran.out.trim_end().split_once(';').unwrap();
+    assert_eq!(time.len(), "2026-11-22 21:10:29.000000".len());
+    assert_eq!(creation.len(), "Sun Nov 22 21:10 2026".len());
+    let year = &ago(HOUR).to_string()[..4];
+    assert!(
+        time.starts_with(year) && creation.ends_with(year),
+        "{ran:?}"
+    );
+    for words in [&["status", "--legacy"][..], &["status", "--legacy", "web"]] {
+        assert_eq!(place.run(words).code, Some(2), "{words:?}");
+    }
+    let two = ["status", "--legacy", "web", "web", "--rid", "sync#1"];
+    place.run(&two).fails(2, &["one service at a time"]);
+}

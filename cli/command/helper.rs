@@ -43,10 +43,14 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
     } else {
         Authorization::only(args.allow)
     };
+    let mut states = StateStore::new(&context.global.state);
+    if let Some(dir) = args.legacy_state {
+        states = states.with_legacy(dir, environment::zone());
+    }
     let helper = helper::Helper {
         zfs,
         authorization,
-        states: Some(Arc::new(StateStore::new(&context.global.state))),
+        states: Some(Arc::new(states)),
         claims: Some(ClaimFolder::below(&context.global.state)),
         // Last: opening images takes time, and it tells what time it is.
         about: environment::about(&context.node_text(), &images),

@@ -8,6 +8,7 @@ pub mod config;
 pub mod helper;
 pub mod image;
 pub mod inspect;
+mod legacy;
 pub mod replicate;
 pub mod status;
 pub mod sync;

@@ -16,7 +16,7 @@ use engine::sync::status::{
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use super::Context;
+use super::{Context, legacy};
 use crate::args::Status;
 use crate::environment;
 use crate::exit::Exit;
@@ -25,7 +25,7 @@ use crate::output::Outcome;
 use crate::zfs::Machine;
 
 /// A service with its state files, or why there is none.
-type Loaded = (ServiceName, Result<(Service, States), ConfigError>);
+pub(super) type Loaded = (ServiceName, Result<(Service, States), ConfigError>);
 
 /// Runs the command.
 pub async fn run(context: &Context, args: &Status) -> Result<Outcome, Failure> {
@@ -33,6 +33,9 @@ pub async fn run(context: &Context, args: &Status) -> Result<Outcome, Failure> {
     let loaded = load(context, args)?;
     let selection = args.select.selection();
     check_known(&selection, &loaded, &node)?;
+    if args.legacy {
+        return legacy::show(loaded, &selection, &node);
+    }
     let snapshots = snapshots(context, &loaded, &node).await;
     let now = environment::now();
     let mut services = Vec::new();

@@ -3,6 +3,7 @@
 //! Services → selection → one engine run per service, one after the other →
 //! what came of all of them.
 
+mod confirmation;
 mod locks;
 mod programs;
 mod rehearsal;
@@ -20,7 +21,7 @@ use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use jiff::tz::TimeZone;
 
-use super::Context;
+use super::{Context, legacy};
 use crate::args::{self, Group, SyncAction};
 use crate::connect::Connect;
 use crate::environment;
@@ -172,18 +173,28 @@ impl One<'_> {
             observer: &*observer,
             compression: args.transfer.compression(),
         };
+        if args.action == SyncAction::Confirm {
+            if args.dry_run {
+                return Err(Failure::new(Family::Usage, "sync confirm has no --dry-run")
+                    .remedy("see the old copies on the target: zfs list | grep zferry-old"));
+            }
+            let confirmation = Box::pin(sync.confirm()).await?;
+            return Ok(confirmation::part(self.service.name(), &confirmation));
+        }
         if args.dry_run {
             let rehearsal = Box::pin(sync.rehearse()).await?;
             return Ok(rehearsal::part(self.service.name(), &rehearsal));
         }
         let report = Box::pin(sync.run()).await?;
+        legacy::write(context, self.service, self.node, &states);
         Ok(report::part(self.service.name(), &report))
     }
 }
 
 fn action(action: SyncAction) -> Action {
     match action {
-        SyncAction::Full => Action::Full,
+        // Runs nothing; whatever it is called, a run of it would be one.
+        SyncAction::Full | SyncAction::Confirm => Action::Full,
         SyncAction::Update => Action::Update,
         SyncAction::Nodes => Action::Nodes,
         SyncAction::Drp => Action::Drp,

@@ -218,6 +218,11 @@ fn a_full_onto_a_copy_takes_its_place_and_the_copy_is_kept_until_it_is_confirmed
     assert_eq!(old.len(), 1, "{old:?}");
     assert!(service.lab.get(&old[0]) == theirs);
     service.done("n1", &["status", "web"]);
+
+    let ran = service.done("n1", &["sync", "confirm", "web"]);
+    assert!(ran.out.contains(&old[0]), "{ran:#?}");
+    assert_eq!(service.old_copies(), Vec::<String>::new());
+    service.in_step("", &ours);
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! What a sender does with a resource beside sending it: names, schedule,
 //! policies, commands.
 
+use engine::sync::attempts::{Attempts, civil};
 use engine::sync::config::{Resource, SyncAction, duration_text};
-use engine::sync::moment::UtcSeconds;
-use engine::sync::schedule::{Due, Past};
-use engine::sync::state::ResourceState;
+use engine::sync::schedule::Due;
 use serde_json::{Value, json};
 
 use crate::environment;
@@ -17,12 +16,12 @@ struct Setting {
 }
 
 /// The lines for people.
-pub fn text(resource: &Resource, state: Option<&ResourceState>) -> String {
+pub fn text(resource: &Resource, attempts: &Attempts) -> String {
     let mut text = String::new();
     for setting in settings(resource) {
         text += &format!("  {}: {}\n", setting.keyword, setting.text);
     }
-    let due = match due(resource, state) {
+    let due = match due(resource, attempts) {
         Some(Due::Now) => "now".to_owned(),
         Some(Due::NotYet(Some(next))) => format!("{} {}", next.date(), next.time()),
         Some(Due::NotYet(None)) | None => "never".to_owned(),
@@ -31,11 +30,11 @@ pub fn text(resource: &Resource, state: Option<&ResourceState>) -> String {
 }
 
 /// Adds the same to the object of the resource.
-pub fn add(value: &mut Value, resource: &Resource, state: Option<&ResourceState>) {
+pub fn add(value: &mut Value, resource: &Resource, attempts: &Attempts) {
     for setting in settings(resource) {
         value[setting.keyword] = setting.value;
     }
-    let due = due(resource, state);
+    let due = due(resource, attempts);
     value["due_now"] = json!(due == Some(Due::Now));
     value["due_local"] = match due {
         Some(Due::NotYet(Some(next))) => json!(next.to_string()),
@@ -43,22 +42,11 @@ pub fn add(value: &mut Value, resource: &Resource, state: Option<&ResourceState>
     };
 }
 
-/// The data of the oldest copy says when the last run began that served all
-/// targets.
-fn due(resource: &Resource, state: Option<&ResourceState>) -> Option<Due> {
-    let created = |node| {
-        let target = state?.target(node)?;
-        Some(target.synced.as_ref()?.created)
-    };
-    let targets = resource.targets().iter();
-    let oldest: Option<Vec<UtcSeconds>> = targets.map(|target| created(&target.node)).collect();
-    let oldest = oldest.and_then(|all| all.into_iter().min());
-    let past = Past {
-        last_success: oldest.and_then(environment::local_time),
-        ..Past::default()
-    };
-    let now = environment::local_time(environment::now())?;
-    Some(resource.schedule.is_due(now, &past))
+/// As `sync all` would see it, if it looked now.
+fn due(resource: &Resource, attempts: &Attempts) -> Option<Due> {
+    let zone = environment::zone();
+    let now = civil(environment::now(), &zone)?;
+    Some(resource.schedule.is_due(now, &attempts.past(&zone)))
 }
 
 fn settings(resource: &Resource) -> Vec<Setting> {

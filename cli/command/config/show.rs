@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use engine::sync::attempts::{AttemptStore, Attempts};
 use engine::sync::config::{
     Connection, ENV_PRODUCTION, NodeName, Reception, Resource, Role, Service, Target, TargetKind,
     Topology,
 };
-use engine::sync::state::{ResourceState, StateStore};
 use serde_json::{Value, json};
 
 use super::policy;
@@ -32,7 +32,7 @@ pub async fn run(context: &Context, args: &Show) -> Result<Outcome, Failure> {
     let shown = Shown {
         resources: service.resolve(&node).map_err(refused)?,
         receptions: service.receives_for(&node).map_err(refused)?,
-        states: StateStore::new(&context.global.state),
+        attempts: AttemptStore::new(&context.global.state),
         service: &service,
         node: &node,
     };
@@ -101,7 +101,7 @@ struct Shown<'a> {
     node: &'a NodeName,
     resources: Vec<Resource>,
     receptions: Vec<Reception>,
-    states: StateStore,
+    attempts: AttemptStore,
 }
 
 impl Shown<'_> {
@@ -140,8 +140,7 @@ impl Shown<'_> {
         for resource in &self.resources {
             text += &self.resource_text(resource);
             if may_send(resource) {
-                let state = self.state(resource);
-                text += &policy::text(resource, state.as_ref());
+                text += &policy::text(resource, &self.attempts(resource));
             }
             for reception in self.receptions_of(resource) {
                 text += &reception_text(reception);
@@ -155,8 +154,7 @@ impl Shown<'_> {
         let resources = self.resources.iter().map(|resource| {
             let mut value = self.resource_value(resource);
             if may_send(resource) {
-                let state = self.state(resource);
-                policy::add(&mut value, resource, state.as_ref());
+                policy::add(&mut value, resource, &self.attempts(resource));
             }
             let receptions = self.receptions_of(resource);
             value["receives"] = receptions.flat_map(reception_values).collect();
@@ -260,11 +258,9 @@ impl Shown<'_> {
         self.service.env() == Some(ENV_PRODUCTION) && env.is_some_and(|env| env != ENV_PRODUCTION)
     }
 
-    /// What is known of earlier runs. A state that cannot be read is told by
-    /// `zferry status`.
-    fn state(&self, resource: &Resource) -> Option<ResourceState> {
-        let read = self.states.read(self.service.name(), &resource.rid);
-        read.ok().flatten()
+    /// What this node knows of its earlier runs.
+    fn attempts(&self, resource: &Resource) -> Attempts {
+        self.attempts.read(self.service.name(), &resource.rid)
     }
 
     fn receptions_of(&self, resource: &Resource) -> impl Iterator<Item = &Reception> {

@@ -19,6 +19,7 @@
 //! before it records.
 
 mod keeper;
+mod legacy;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use super::config::{NodeName, Rid, ServiceName, TargetKind};
 use super::moment::UtcSeconds;
 use crate::name::{DatasetName, Guid};
 
+pub use legacy::{legacy_line, write_legacy};
 pub use store::{StateError, StateStore, Written};
 
 /// The version this program writes and reads.
@@ -279,6 +281,22 @@ impl ResourceState {
             }
         }
         Ok(merge)
+    }
+
+    /// What a peer tells of this resource; checked in full.
+    ///
+    /// # Errors
+    /// [`StateFault`]; [`StateFault::OtherResource`] if the peer answers for
+    /// another service or resource.
+    pub fn of_peer(text: &[u8], service: &ServiceName, rid: &Rid) -> Result<Self, StateFault> {
+        let state = Self::from_json(text)?;
+        if (&state.service, &state.rid) == (service, rid) {
+            return Ok(state);
+        }
+        Err(StateFault::OtherResource {
+            service: state.service,
+            rid: state.rid,
+        })
     }
 
     /// The text that is written and delivered to peers.

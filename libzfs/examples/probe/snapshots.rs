@@ -114,6 +114,10 @@ pub fn list(probe: &Probe) -> Result<()> {
         ensure!(snapshot.ivset_guid.is_none(), "not encrypted");
     }
     ensure!(full[1].holds == 1 && full[0].holds == 0, "{full:?}");
+    zfs(&["clone", &format!("{a}@m"), &probe.name("l-clone")])?;
+    let cloned = with_handle(|handle| handle.snapshots(&a))?;
+    let clones: Vec<u64> = cloned.iter().map(|snapshot| snapshot.clones).collect();
+    ensure!(clones == [0, 1, 0], "{clones:?}");
     fails(
         with_handle(|handle| handle.snapshots(&probe.name("absent"))),
         ErrorKind::NotFound,

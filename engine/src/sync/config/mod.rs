@@ -18,6 +18,7 @@ mod lookup;
 mod mistake;
 mod mount;
 mod names;
+mod owner;
 mod resolve;
 mod resource;
 mod service;

@@ -196,6 +196,17 @@ pub enum TargetError {
         /// What can be written there.
         available: u64,
     },
+    /// Old copies are there, and not the one that took their place.
+    #[error(
+        "{dst} does not exist on the target, where old copies of it are: {}",
+        listed(copies)
+    )]
+    NothingBut {
+        /// The dataset on the target.
+        dst: DatasetName,
+        /// The old copies.
+        copies: Vec<DatasetName>,
+    },
     /// Everything arrived, and could not be put into its place.
     #[error("{new} could not take the place of {dst}: {source}")]
     NotSwapped {
@@ -225,7 +236,7 @@ impl TargetError {
             Self::Name(_) | Self::NoSource { .. } => Family::Usage,
             Self::RootOfPool { .. } => Family::Usage,
             Self::NotSwapped { source, .. } => source.family(),
-            Self::NoRoom { .. } | Self::NotThere { .. } => Family::Failed,
+            Self::NothingBut { .. } | Self::NoRoom { .. } | Self::NotThere { .. } => Family::Failed,
             Self::TimedOut { .. } => Family::Transient,
         }
     }
@@ -235,7 +246,7 @@ impl TargetError {
     pub fn state_left(&self) -> Option<String> {
         match self {
             Self::Replicate(error) => error.state_left(),
-            Self::RootOfPool { .. } | Self::NoRoom { .. } => {
+            Self::RootOfPool { .. } | Self::NoRoom { .. } | Self::NothingBut { .. } => {
                 Some("nothing was changed on the target".to_owned())
             }
             Self::NotSwapped { new, .. } => Some(format!(
@@ -262,6 +273,10 @@ impl TargetError {
                 "free some space on the target, then run the same command again".to_owned(),
                 format!("or give the old copy up before, on the target: zfs destroy -r {dst}"),
             ],
+            Self::NothingBut { dst, copies } => copies
+                .iter()
+                .map(|copy| format!("take this one back, on the target: zfs rename {copy} {dst}"))
+                .collect(),
             Self::NotSwapped { dst, .. } => vec![format!(
                 "see what uses it, on the target: zfs list -r -o name,mounted {dst}; when it is \
                  free run any sync again: it swaps them"
@@ -297,4 +312,9 @@ impl TargetError {
             _ => TroubleKind::Failed,
         }
     }
+}
+
+fn listed(copies: &[DatasetName]) -> String {
+    let names: Vec<&str> = copies.iter().map(DatasetName::as_str).collect();
+    names.join(", ")
 }

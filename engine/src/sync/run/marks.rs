@@ -13,9 +13,12 @@ use std::collections::HashSet;
 use crate::name::{BookmarkName, CreateTxg, Guid, NameError, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::TreePlan;
-use crate::protocol::message::NAMES_MAX;
 use crate::sync::config::{Rid, Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark, Snapshot};
+
+/// Marks in one request: with two names of 255 bytes each they stay below the
+/// bound of a message (16 MiB).
+const MARKS_PART: usize = 20_000;
 
 /// The marks of one target of one resource.
 pub(in crate::sync) struct Marks {
@@ -99,7 +102,7 @@ impl Marks {
                 }
             }
         }
-        for part in new.chunks(NAMES_MAX) {
+        for part in new.chunks(MARKS_PART) {
             source.bookmark(part.to_vec()).await?;
         }
         destroy(source, useless).await
@@ -211,7 +214,7 @@ impl Marks {
 }
 
 pub(super) async fn destroy(peer: &mut Peer, marks: Vec<BookmarkName>) -> Result<(), PeerError> {
-    for part in marks.chunks(NAMES_MAX) {
+    for part in marks.chunks(MARKS_PART) {
         peer.destroy_bookmarks(part.to_vec()).await?;
     }
     Ok(())

@@ -20,6 +20,10 @@
 //! | refusal, lock | as before | as before | the same; nothing was written down |
 //! | attempt written down | as before | as before | counts it as failed: `sync all` waits 1, 2, 4 … minutes |
 //! | triggers before the action | as before | as before | starts them again |
+//! | source: marks for other resources | former=S0 #mark=S0 | former=S0 | renames, then as below (`former`) |
+//! | source: some former names renamed | former sent=S0 tosend=S1 | the same, former | renames the rest |
+//! | source: former names renamed | sent=S0 | former=S0 | renames the target's, then as below |
+//! | target: some former names renamed | sent=S0 | former sent=S0 tosend=S1 | renames the rest |
 //! | presnap trigger | no tosend, or an old one | as before | starts both snapshot triggers again: until then nobody thaws |
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
@@ -36,6 +40,7 @@
 //! | target: second rename | sent=S0 tosend=S1 | aside=S0 sent=S1 | destroys aside, as above |
 //! | target: commit | sent=S0 tosend=S1 | sent=S1 | rotates the source, then sends S1→S2 |
 //! | source: first rename | aside=S0 tosend=S1 | sent=S1 | completes the source's rotation, sends S1→S2 |
+//! | either: rename of a base that is in use | sent=S1, kept=S0 | the same | destroys kept once it is free |
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
@@ -46,9 +51,12 @@ mod admission;
 mod bequest;
 mod beside;
 mod commands;
+mod confirm;
 mod conversations;
 mod error;
 mod facts;
+mod former;
+mod group;
 mod marks;
 mod mounts;
 mod record;
@@ -70,6 +78,7 @@ use jiff::tz::TimeZone;
 pub use super::config::SyncAction as Action;
 pub use admission::{NotRun, Refusal};
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
+pub use confirm::{Confirmation, OldCopy, ResourceConfirmation, TargetConfirmation};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
 pub(super) use marks::Marks;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
@@ -178,6 +187,17 @@ impl Sync<'_> {
         match mounts::resolved(self).await? {
             Some(service) => rehearse::rehearse(&self.of(&service)).await,
             None => rehearse::rehearse(self).await,
+        }
+    }
+
+    /// Destroys the old copies that full syncs have put aside on the targets.
+    ///
+    /// # Errors
+    /// [`SyncError`]. A crash leaves old copies, for the same call again.
+    pub async fn confirm(&self) -> Result<Confirmation, SyncError> {
+        match mounts::resolved(self).await? {
+            Some(service) => confirm::confirm(&self.of(&service)).await,
+            None => confirm::confirm(self).await,
         }
     }
 

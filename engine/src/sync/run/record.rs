@@ -7,12 +7,23 @@ use super::service::Run;
 use super::work::Work;
 use crate::event::Event;
 use crate::sync::config::{NodeName, TargetKind};
-use crate::sync::state::{ResourceState, TargetOf, Trouble, TroubleKind};
+use crate::sync::state::{ResourceState, StateFault, TargetOf, Trouble, TroubleKind};
+
+/// What is written down of a run.
+pub(super) struct Recorded {
+    state: ResourceState,
+    /// Targets whose answers are about something else.
+    refused: Vec<NodeName>,
+}
 
 impl Work<'_> {
     /// Writes this node's state file, on top of what the targets know: after a
     /// change of roles they may have newer records.
-    pub(super) async fn record(&self, run: &Run<'_>) -> Option<ResourceState> {
+    ///
+    /// A target that answers for another service is not what the configuration
+    /// takes it for: that is told, and it is in `refused`.
+    pub(super) async fn record(&self, run: &Run<'_>) -> Recorded {
+        let mut refused = Vec::new();
         let sync = run.sync;
         let rid = &self.round.resource.rid;
         let service = sync.service.name();
@@ -35,10 +46,15 @@ impl Work<'_> {
                     Ok(peer.get_state(service.as_str(), rid.as_str()).await?)
                 });
             let Ok(theirs) = asked.await else { continue };
-            let parsed = theirs.and_then(|text| ResourceState::from_json(text.as_bytes()).ok());
-            if let Some(theirs) = parsed {
-                // Of another resource: it is not merged, and ours replaces it.
-                let _ = state.merge(&theirs);
+            let Some(theirs) = theirs else { continue };
+            let merged = ResourceState::of_peer(theirs.as_bytes(), service, rid)
+                .and_then(|theirs| state.merge(&theirs));
+            if let Err(fault) = merged {
+                let text = format!("the state that it tells of {rid} is not taken over: {fault}");
+                self.notice(&target.node, text);
+                if matches!(fault, StateFault::OtherResource { .. }) {
+                    refused.push(target.node.clone());
+                }
             }
         }
         for ((target, reached), synced) in self.targets.iter().zip(&self.synced) {
@@ -66,22 +82,27 @@ impl Work<'_> {
                 state.record_trouble(of, trouble);
             }
         }
-        match sync.states.write(&state) {
-            Ok(written) => Some(written.state),
+        let state = match sync.states.write(&state) {
+            Ok(written) => written.state,
             Err(error) => {
                 self.notice(sync.node, error.to_string());
-                Some(state)
+                state
             }
-        }
+        };
+        Recorded { state, refused }
     }
 
-    pub(super) async fn deliver(&self, run: &Run<'_>, state: &ResourceState) {
+    /// Gives the state to every target in reach, but for those that answered
+    /// for another service.
+    pub(super) async fn deliver(&self, run: &Run<'_>, recorded: &Recorded) {
+        let Recorded { state, refused } = recorded;
         let json = String::from_utf8_lossy(&state.to_json()).into_owned();
         let service = run.sync.service.name().as_str();
         let rid = self.round.resource.rid.as_str();
         let mut undelivered = Vec::new();
         for (target, reached) in &self.targets {
-            if target.kind == TargetKind::Local || reached.is_err() {
+            let is_refused = refused.contains(&target.node);
+            if target.kind == TargetKind::Local || reached.is_err() || is_refused {
                 continue;
             }
             let delivered = run

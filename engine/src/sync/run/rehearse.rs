@@ -279,6 +279,11 @@ impl Round<'_> {
     ) -> Result<Steps, TargetError> {
         let names = &self.resource.names;
         let side = self.side(&target.dst);
+        let (mut lines, target_tree) = self.rehearse_takeover(
+            (&source.name, source_tree),
+            &peer.name,
+            (target, target_tree),
+        );
         let request = self.request(source_tree, &target_tree, target);
         let leftovers = plan_leftovers(&request, Some(&names.tosend))?;
         let arrived = with_arrived(&target_tree, &leftovers);
@@ -309,7 +314,7 @@ impl Round<'_> {
             .tree
             .first()
             .is_some_and(|root| root.snapshot_by_name(&names.sent).is_some());
-        let mut lines = stale.commands(&transfers.target.name);
+        lines.extend(stale.commands(&transfers.target.name));
         lines.extend(transfer_lines(&plan, &transfers));
         let there = &transfers.target.name;
         let rotation = rotation(&target.dst, names, self.scope(), has_sent);

@@ -20,7 +20,9 @@ use crate::plan::{
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers, vanished};
 use crate::stream::compress::Compression;
-use crate::sync::config::{KeepOld, OnModified, Resource, Sends, Target, TargetKind};
+use crate::sync::config::{
+    KeepOld, NodeName, OnModified, Resource, Sends, Service, Target, TargetKind,
+};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -56,6 +58,8 @@ pub(super) struct Extent<'a> {
 
 /// What all rounds of a run share.
 pub(super) struct Round<'a> {
+    pub service: &'a Service,
+    pub node: &'a NodeName,
     pub resource: &'a Resource,
     pub sends: &'a Sends,
     pub action: Action,
@@ -168,7 +172,7 @@ impl<'a> Round<'a> {
     ) -> Result<Synced, TargetError> {
         let begun = Instant::now();
         let side = self.side(&target.dst);
-        let target_tree = side.recovered(peer).await?;
+        let target_tree = self.taken_over(source_tree, peer, target).await?;
         let target_tree = self
             .complete_late(source, source_tree, peer, target_tree, target)
             .await?;
@@ -436,7 +440,7 @@ impl<'a> Round<'a> {
 
     /// A pool without bookmarks can be replicated all the same; then a target
     /// that is away may need a full sync later, and that is told.
-    fn tolerate(&self, marked: Result<(), PeerError>) -> Result<(), PeerError> {
+    pub(super) fn tolerate(&self, marked: Result<(), PeerError>) -> Result<(), PeerError> {
         let Err(error) = marked else { return Ok(()) };
         let unsupported = matches!(
             error.failure(),

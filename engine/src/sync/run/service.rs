@@ -21,7 +21,7 @@ use super::error::{ResourceError, SyncError};
 use super::facts::Facts;
 use super::report::{ResourceReport, SyncReport};
 use super::work::Work;
-use super::{Action, Sync};
+use super::{Action, Sync, group};
 use crate::error::Family;
 use crate::event::Event;
 use crate::name::SnapshotName;
@@ -200,9 +200,12 @@ impl Run<'_> {
         }
         let mut failed = Vec::new();
         for (pool, names) in by_pool.into_iter().filter(|(_, names)| !names.is_empty()) {
-            let taken = self.source.lock().await.snapshot(names).await;
-            if let Err(error) = taken {
-                failed.push((pool.to_owned(), ResourceError::source(error)));
+            for call in group::calls(names) {
+                let taken = self.source.lock().await.snapshot(call).await;
+                if let Err(error) = taken {
+                    failed.push((pool.to_owned(), ResourceError::source(error)));
+                    break;
+                }
             }
         }
         for work in works.iter_mut().filter(|work| work.failure.is_none()) {

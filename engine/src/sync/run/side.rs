@@ -1,10 +1,10 @@
 //! One side of a resource: a tree on a peer, and its rotation.
 
 use crate::event::{Event, Observer};
-use crate::name::{DatasetName, ShortName, SnapshotName};
+use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::SnapshotNames;
-use crate::zfs::{Dataset, Scope};
+use crate::zfs::{Dataset, Scope, Snapshot};
 
 /// A tree of a resource on one peer.
 #[derive(Clone, Copy)]
@@ -20,6 +20,15 @@ impl Side<'_> {
     /// root does not exist.
     pub(super) async fn recovered(&self, peer: &mut Peer) -> Result<Vec<Dataset>, PeerError> {
         let tree = self.tree(peer).await?;
+        self.recovered_from(peer, tree).await
+    }
+
+    /// The same for a tree that has just been listed.
+    pub(super) async fn recovered_from(
+        &self,
+        peer: &mut Peer,
+        tree: Vec<Dataset>,
+    ) -> Result<Vec<Dataset>, PeerError> {
         let Some(root) = tree.first() else {
             return Ok(tree);
         };
@@ -57,56 +66,78 @@ impl Side<'_> {
     /// cut, `recovered` completes it and a base is there.
     pub(super) async fn rotate(&self, peer: &mut Peer, tree: &[Dataset]) -> Result<(), PeerError> {
         let names = self.names;
-        let had_sent = tree
-            .first()
-            .is_some_and(|root| root.snapshot_by_name(&names.sent).is_some());
-        if had_sent {
-            self.rename(peer, self.root, &names.sent, &names.aside, self.scope)
-                .await?;
+        let has_sent = |dataset: &&Dataset| dataset.snapshot_by_name(&names.sent).is_some();
+        let with_sent: Vec<&Dataset> = tree.iter().filter(has_sent).collect();
+        match with_sent.first() {
+            Some(first) if first.name == *self.root => {
+                self.rename(peer, self.root, &names.sent, &names.aside, self.scope)
+                    .await?;
+            }
+            // That of the topmost dataset was destroyed or renamed by hand.
+            _ => {
+                for dataset in &with_sent {
+                    let name = &dataset.name;
+                    self.rename(peer, name, &names.sent, &names.aside, Scope::One)
+                        .await?;
+                }
+            }
         }
         self.rename(peer, self.root, &names.tosend, &names.sent, self.scope)
             .await?;
-        if had_sent {
+        if !with_sent.is_empty() {
             self.settle(peer).await?;
         }
         Ok(())
     }
 
-    /// Destroys what stands aside wherever a new `sent` has taken its place.
-    /// A dataset that has none, because its source is gone or never had a
-    /// `tosend`, gets its `sent` back.
+    /// Destroys what stands aside wherever a new `sent` has taken its place,
+    /// and what was kept from being destroyed and is free by now. A dataset
+    /// that has no `sent`, because its source is gone or never had a `tosend`,
+    /// gets the old one back.
     async fn settle(&self, peer: &mut Peer) -> Result<(), PeerError> {
         let mut obsolete = Vec::new();
         for dataset in self.tree(peer).await? {
+            let released = dataset.snapshots.iter().filter(|snapshot| {
+                !is_in_use(snapshot) && kept(snapshot.guid).as_ref() == Some(&snapshot.short)
+            });
+            obsolete.extend(released.map(|snapshot| named(&dataset, snapshot)));
             let Some(aside) = dataset.snapshot_by_name(&self.names.aside) else {
                 continue;
             };
-            if dataset.snapshot_by_name(&self.names.sent).is_some() {
-                let name = SnapshotName {
-                    dataset: dataset.name.clone(),
-                    short: aside.short.clone(),
-                };
-                obsolete.push((name, aside.guid));
-            } else {
-                self.rename(
-                    peer,
-                    &dataset.name,
-                    &self.names.aside,
-                    &self.names.sent,
-                    Scope::One,
-                )
-                .await?;
+            if dataset.snapshot_by_name(&self.names.sent).is_none() {
+                let (aside, sent) = (&self.names.aside, &self.names.sent);
+                self.rename(peer, &dataset.name, aside, sent, Scope::One)
+                    .await?;
+            } else if !self.keep_used(peer, &dataset, aside).await? {
+                obsolete.push(named(&dataset, aside));
             }
         }
-        if obsolete.is_empty() {
-            return Ok(());
-        }
-        let recursive = if obsolete.len() > 1 { "-r " } else { "" };
-        self.step(
-            peer,
-            format!("zfs destroy {recursive}{}@{}", self.root, self.names.aside),
+        self.destroy(peer, obsolete, &self.names.aside).await
+    }
+
+    /// Gives a snapshot that is not wanted any more, but held or cloned by
+    /// somebody, a name that is in nobody's way; false if it may be destroyed.
+    async fn keep_used(
+        &self,
+        peer: &mut Peer,
+        dataset: &Dataset,
+        snapshot: &Snapshot,
+    ) -> Result<bool, PeerError> {
+        let kept = kept(snapshot.guid).filter(|kept| dataset.name.snapshot(kept).is_ok());
+        let (true, Some(kept)) = (is_in_use(snapshot), kept) else {
+            return Ok(false);
+        };
+        let text = format!(
+            "{}@{} is held or cloned: it stays as @{kept} until it is free",
+            dataset.name, snapshot.short
         );
-        peer.destroy_snapshots(obsolete).await
+        self.observer.event(&Event::Notice {
+            peer: peer.name.clone(),
+            text,
+        });
+        self.rename(peer, &dataset.name, &snapshot.short, &kept, Scope::One)
+            .await?;
+        Ok(true)
     }
 
     /// Destroys `tosend` everywhere: it holds data that is no longer wanted.
@@ -115,32 +146,49 @@ impl Side<'_> {
         peer: &mut Peer,
         tree: &[Dataset],
     ) -> Result<(), PeerError> {
-        let leftovers: Vec<_> = tree
-            .iter()
-            .filter_map(|dataset| {
-                let leftover = dataset.snapshot_by_name(&self.names.tosend)?;
-                let name = SnapshotName {
-                    dataset: dataset.name.clone(),
-                    short: leftover.short.clone(),
-                };
-                Some((name, leftover.guid))
-            })
-            .collect();
-        if leftovers.is_empty() {
+        let mut leftovers = Vec::new();
+        for dataset in tree {
+            let Some(leftover) = dataset.snapshot_by_name(&self.names.tosend) else {
+                continue;
+            };
+            if !self.keep_used(peer, dataset, leftover).await? {
+                leftovers.push(named(dataset, leftover));
+            }
+        }
+        self.destroy(peer, leftovers, &self.names.tosend).await
+    }
+
+    /// Destroys these, most of which are called `short`, all or none, by guid.
+    async fn destroy(
+        &self,
+        peer: &mut Peer,
+        snapshots: Vec<(SnapshotName, Guid)>,
+        short: &ShortName,
+    ) -> Result<(), PeerError> {
+        let is_other = |name: &SnapshotName| name.short != *short;
+        let (others, usual): (Vec<_>, Vec<_>) =
+            snapshots.iter().partition(|(name, _)| is_other(name));
+        for (name, _) in others {
+            self.step(peer, format!("zfs destroy {name}"));
+        }
+        match usual.as_slice() {
+            [] => {}
+            [(name, _)] if *short == self.names.aside => {
+                self.step(peer, format!("zfs destroy {name}"));
+            }
+            _ => self.step(peer, format!("zfs destroy -r {}@{short}", self.root)),
+        }
+        if snapshots.is_empty() {
             return Ok(());
         }
-        self.step(
-            peer,
-            format!("zfs destroy -r {}@{}", self.root, self.names.tosend),
-        );
-        peer.destroy_snapshots(leftovers).await
+        peer.destroy_snapshots(snapshots).await
     }
 
     pub(super) async fn tree(&self, peer: &mut Peer) -> Result<Vec<Dataset>, PeerError> {
         Ok(peer.tree(self.root, self.scope).await?.unwrap_or_default())
     }
 
-    async fn rename(
+    pub(super) async fn rename(
         &self,
         peer: &mut Peer,
         dataset: &DatasetName,
@@ -148,11 +196,7 @@ impl Side<'_> {
         to: &ShortName,
         scope: Scope,
     ) -> Result<(), PeerError> {
-        let recursive = if scope == Scope::Recursive { "-r " } else { "" };
-        self.step(
-            peer,
-            format!("zfs rename {recursive}{dataset}@{from} {dataset}@{to}"),
-        );
+        self.step(peer, rename_command(dataset, from, to, scope));
         let from = SnapshotName {
             dataset: dataset.clone(),
             short: from.clone(),
@@ -166,4 +210,33 @@ impl Side<'_> {
             command,
         });
     }
+}
+
+/// The rename of a snapshot as a command.
+pub(super) fn rename_command(
+    dataset: &DatasetName,
+    from: &ShortName,
+    to: &ShortName,
+    scope: Scope,
+) -> String {
+    let recursive = if scope == Scope::Recursive { "-r " } else { "" };
+    format!("zfs rename {recursive}{dataset}@{from} {dataset}@{to}")
+}
+
+/// What is called so was in use when its time had come. The name carries the
+/// guid, so that nothing else is ever taken for it.
+fn kept(guid: Guid) -> Option<ShortName> {
+    ShortName::parse(&format!("zferry-kept-{guid}")).ok()
+}
+
+fn is_in_use(snapshot: &Snapshot) -> bool {
+    snapshot.holds > 0 || snapshot.clones > 0
+}
+
+fn named(dataset: &Dataset, snapshot: &Snapshot) -> (SnapshotName, Guid) {
+    let name = SnapshotName {
+        dataset: dataset.name.clone(),
+        short: snapshot.short.clone(),
+    };
+    (name, snapshot.guid)
 }

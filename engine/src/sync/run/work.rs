@@ -46,6 +46,8 @@ impl<'a> Work<'a> {
         let targets: Vec<_> = targets.collect();
         Self {
             round: Round {
+                service: sync.service,
+                node: sync.node,
                 resource,
                 sends: admitted.sends,
                 action: sync.action,
@@ -124,10 +126,7 @@ impl<'a> Work<'a> {
     }
 
     async fn try_complete_leftover(&mut self, run: &Run<'_>) -> Result<(), PeerError> {
-        let tree = {
-            let mut source = run.source.lock().await;
-            self.round.source_side().recovered(&mut source).await?
-        };
+        let tree = self.take_over(run).await?;
         let (round, tree_of_source) = (&self.round, &tree);
         let looks = self.targets.iter_mut().map(|(target, reached)| async {
             if reached.is_err() {
@@ -150,6 +149,40 @@ impl<'a> Work<'a> {
             self.bring_all(run, &tree, Phase::Leftover).await?;
         }
         Ok(())
+    }
+
+    /// The source's tree, after what has former names was renamed, as far as
+    /// the targets in reach prove it, and a rotation that was cut is completed.
+    async fn take_over(&mut self, run: &Run<'_>) -> Result<Vec<Dataset>, PeerError> {
+        let side = self.round.source_side();
+        let tree = side.tree(&mut *run.source.lock().await).await?;
+        let has_former = self.round.has_former(&tree);
+        let round = &self.round;
+        let looks = self.targets.iter_mut().map(|(target, reached)| async {
+            if !has_former || reached.is_err() {
+                return None;
+            }
+            let look = run
+                .conversations
+                .with(target, Some(QUESTION_MAX), async |_, peer| {
+                    Ok(round.side(&target.dst).tree(peer).await?)
+                });
+            match look.await {
+                Ok(copy) => Some((*target, copy)),
+                Err(error) => {
+                    *reached = Err(error);
+                    None
+                }
+            }
+        });
+        let copies: Vec<_> = join_all(looks).await.into_iter().flatten().collect();
+        let mut source = run.source.lock().await;
+        if has_former {
+            // Another resource may have renamed what both could call theirs.
+            let tree = side.tree(&mut source).await?;
+            round.rename_source(&mut source, &tree, &copies).await?;
+        }
+        side.recovered(&mut source).await
     }
 
     /// Makes way for a fresh `tosend`, and names the snapshots to take; none if
@@ -208,9 +241,8 @@ impl<'a> Work<'a> {
                 run.warn(format!("the success cannot be written down: {error}"));
             }
         }
-        if let Some(state) = self.record(run).await {
-            self.deliver(run, &state).await;
-        }
+        let recorded = self.record(run).await;
+        self.deliver(run, &recorded).await;
         self.alert(run).await;
     }
 

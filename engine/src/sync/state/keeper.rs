@@ -5,31 +5,29 @@
 //! one. A helper that is bound to some datasets neither tells nor changes what
 //! is known about copies of this node that lie elsewhere.
 
-use super::{ResourceState, StateFault, StateStore};
+use super::{ResourceState, StateStore};
 use crate::helper::{Reach, StateKeeper};
-use crate::sync::config::{Rid, ServiceName};
+use crate::sync::config::{NodeName, Rid, ServiceName};
 
 impl StateKeeper for StateStore {
     fn put(&self, service: &str, rid: &str, state: &str, reach: Reach<'_>) -> Result<(), String> {
         let (service, rid) = names(service, rid)?;
-        let state =
-            ResourceState::from_json(state.as_bytes()).map_err(|fault| fault.to_string())?;
-        if state.service != service || state.rid != rid {
-            return Err(StateFault::OtherResource {
-                service: state.service,
-                rid: state.rid,
-            }
-            .to_string());
-        }
+        let state = ResourceState::of_peer(state.as_bytes(), &service, &rid)
+            .map_err(|fault| fault.to_string())?;
         // A stored state that cannot be read protects nothing; `write` deals
         // with it as with any.
         if let Ok(Some(stored)) = self.read(&service, &rid) {
             check_reach(&stored, reach)?;
         }
         check_reach(&state, reach)?;
-        self.write(&state)
-            .map(drop)
-            .map_err(|error| error.to_string())
+        let written = self.write(&state).map_err(|error| error.to_string())?;
+        match NodeName::parse(reach.node) {
+            Ok(node) => self
+                .write_legacy(&written.state, &node)
+                .map_err(|error| error.to_string()),
+            // Then no entry is about this node.
+            Err(_) => Ok(()),
+        }
     }
 
     fn get(&self, service: &str, rid: &str, reach: Reach<'_>) -> Result<Option<String>, String> {
@@ -73,7 +71,7 @@ mod tests {
     use super::*;
     use crate::helper::Authorization;
     use crate::name::{DatasetName, Guid};
-    use crate::sync::config::{NodeName, TargetKind};
+    use crate::sync::config::TargetKind;
     use crate::sync::moment::UtcSeconds;
     use crate::sync::state::{Mode, Synced, TargetOf};
 
@@ -162,6 +160,29 @@ mod tests {
             store.get("svc", "sync#1", reach(&free)),
             Ok(Some(elsewhere))
         );
+    }
+
+    #[test]
+    fn a_delivered_state_leaves_the_line_of_the_copy_here_under_a_checked_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let lines = dir.path().join("lines");
+        let store =
+            StateStore::new(dir.path().join("state")).with_legacy(&lines, jiff::tz::TimeZone::UTC);
+        let free = Authorization::everything();
+        let reach = |node| Reach {
+            authorization: &free,
+            node,
+        };
+        let text = synced_to("beta", "backup/a");
+        store.put("svc", "sync#1", &text, reach("gamma")).unwrap();
+        assert!(!lines.exists(), "gamma has no copy");
+        for name in ["../svc", "svc/x", "", "."] {
+            assert!(store.put(name, "sync#1", &text, reach("beta")).is_err());
+        }
+        assert!(!lines.exists());
+        store.put("svc", "sync#1", &text, reach("beta")).unwrap();
+        let line = std::fs::read_to_string(lines.join("svc_sync#1_zfs_state")).unwrap();
+        assert_eq!(line, "1970-01-01 00:00:02.000000;Thu Jan  1  0:00 1970\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
+use super::legacy::LegacyFolder;
 use super::{Merge, ResourceState, STATE_BYTES_MAX, StateFault};
 use crate::error::Family;
 use crate::sync::config::{Rid, Service, ServiceName};
@@ -16,7 +17,8 @@ use crate::sync::status::States;
 /// The folder of all state files.
 #[derive(Debug, Clone)]
 pub struct StateStore {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
+    pub(super) legacy: Option<LegacyFolder>,
 }
 
 /// What a write did.
@@ -74,7 +76,10 @@ impl StateStore {
     /// The store in `dir`, which is created when the first state is written.
     #[must_use]
     pub fn new(dir: impl Into<PathBuf>) -> Self {
-        Self { dir: dir.into() }
+        Self {
+            dir: dir.into(),
+            legacy: None,
+        }
     }
 
     /// The folder.
@@ -111,17 +116,7 @@ impl StateStore {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(failed("read", &file)(source)),
         }
-        let state = ResourceState::from_json(&text).and_then(|state| {
-            if state.service == *service && state.rid == *rid {
-                Ok(state)
-            } else {
-                Err(StateFault::OtherResource {
-                    service: state.service,
-                    rid: state.rid,
-                })
-            }
-        });
-        state
+        ResourceState::of_peer(&text, service, rid)
             .map(Some)
             .map_err(|source| StateError::Unusable { file, source })
     }
@@ -192,7 +187,7 @@ impl StateStore {
 }
 
 /// Makes an error of the operating system one of ours.
-fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
+pub(super) fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> StateError {
     let path = path.to_owned();
     move |source| StateError::Io {
         operation,

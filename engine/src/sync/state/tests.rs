@@ -20,7 +20,7 @@ fn empty() -> ResourceState {
     ResourceState::new(service(), rid())
 }
 
-fn of(node: &str, sender: &str) -> TargetOf {
+pub(super) fn of(node: &str, sender: &str) -> TargetOf {
     TargetOf {
         node: NodeName::parse(node).unwrap(),
         kind: TargetKind::Nodes,
@@ -28,7 +28,7 @@ fn of(node: &str, sender: &str) -> TargetOf {
     }
 }
 
-fn synced(guid: u64, created: u64) -> Synced {
+pub(super) fn synced(guid: u64, created: u64) -> Synced {
     let dst = DatasetName::parse("back/a").unwrap();
     Synced {
         dst: dst.clone(),

@@ -17,7 +17,7 @@ use super::super::{
 use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
-use crate::helper::{Authorization, ClaimFolder, Helper, serve};
+use crate::helper::{Authorization, ClaimFolder, Helper, Reach, StateKeeper, serve};
 use crate::name::Guid;
 use crate::peer::{Peer, wire};
 use crate::plan::Loss;
@@ -54,6 +54,8 @@ pub(super) struct World {
     pub(super) paused: bool,
     /// Nodes that answer the greeting and nothing after it.
     pub(super) mute: Mutex<Vec<String>>,
+    /// Nodes that tell this whatever state they are asked for.
+    pub(super) liars: Mutex<BTreeMap<String, Arc<Liar>>>,
     pub(super) commands: Commanded,
     pub(super) now: Mutex<u64>,
 }
@@ -131,6 +133,7 @@ impl World {
             turns: 1,
             paused: false,
             mute: Mutex::default(),
+            liars: Mutex::default(),
             commands: Commanded::default(),
             now: Mutex::new(1000),
         };
@@ -280,6 +283,23 @@ impl World {
     }
 }
 
+/// Keeps no state, and tells one that nobody gave it.
+pub(super) struct Liar {
+    pub(super) told: String,
+    pub(super) given: Mutex<Vec<String>>,
+}
+
+impl StateKeeper for Liar {
+    fn put(&self, _: &str, _: &str, state: &str, _: Reach<'_>) -> Result<(), String> {
+        self.given.lock().unwrap().push(state.to_owned());
+        Ok(())
+    }
+
+    fn get(&self, _: &str, _: &str, _: Reach<'_>) -> Result<Option<String>, String> {
+        Ok(Some(self.told.clone()))
+    }
+}
+
 struct Machines<'a> {
     world: &'a World,
     node: &'a NodeName,
@@ -309,9 +329,12 @@ impl Machines<'_> {
         let helper = Helper {
             zfs: Arc::new(self.world.models[node.as_str()].clone()),
             authorization: Authorization::everything(),
-            states: Some(Arc::new(StateStore::new(
-                self.world.states.path().join(node.as_str()),
-            ))),
+            states: Some(match self.world.liars.lock().unwrap().get(node.as_str()) {
+                Some(liar) => Arc::clone(liar) as Arc<dyn StateKeeper>,
+                None => Arc::new(StateStore::new(
+                    self.world.states.path().join(node.as_str()),
+                )),
+            }),
             claims: Some(ClaimFolder::below(
                 self.world.states.path().join(node.as_str()),
             )),
