@@ -55,6 +55,18 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             format!("{peer}: connected to {program} on {node}"),
         ),
         Event::Step { peer, command } => (steps_from, format!("{peer}: {command}")),
+        Event::StateWritten {
+            peer,
+            resource,
+            file,
+            guid,
+        } => {
+            let place = file.as_ref().map(|file| format!(" in {}", file.display()));
+            let guid = guid.map(|guid| format!(": guid {guid}"));
+            let (place, guid) = (place.unwrap_or_default(), guid.unwrap_or_default());
+            let text = format!("{peer}: state of {resource} written{place}{guid}");
+            (steps_from, text)
+        }
         Event::TransferStarted {
             snapshot,
             target,

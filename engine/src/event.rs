@@ -35,6 +35,19 @@ pub enum Event {
         /// What would do the same: a command of zfs(8), or a sentence.
         command: String,
     },
+    /// A state file was written.
+    StateWritten {
+        /// On which peer.
+        peer: String,
+        /// Of what: the service and its resource.
+        resource: String,
+        /// The file, where it is one of this machine.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<std::path::PathBuf>,
+        /// The snapshot that it says the targets have, if this run brought one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        guid: Option<Guid>,
+    },
     /// A transfer begins.
     TransferStarted {
         /// What is sent.

@@ -8,6 +8,7 @@ mod cuts;
 mod faults;
 mod history;
 pub mod lab;
+mod log;
 mod loss;
 mod mounts;
 mod repairs;

@@ -1,12 +1,14 @@
 //! What a run leaves to know: the state of a resource, on this node and on
 //! every target in reach.
 
+use std::path::PathBuf;
+
 use super::conversations::QUESTION_MAX;
 use super::error::TargetError;
 use super::service::Run;
 use super::work::Work;
 use crate::event::Event;
-use crate::sync::config::{NodeName, TargetKind};
+use crate::sync::config::{NodeName, ServiceName, TargetKind};
 use crate::sync::state::{ResourceState, StateFault, TargetOf, Trouble, TroubleKind};
 
 /// What is written down of a run.
@@ -83,7 +85,11 @@ impl Work<'_> {
             }
         }
         let state = match sync.states.write(&state) {
-            Ok(written) => written.state,
+            Ok(written) => {
+                let file = sync.states.file(service, rid);
+                self.tell_written(sync.node.to_string(), service, Some(file));
+                written.state
+            }
             Err(error) => {
                 self.notice(sync.node, error.to_string());
                 state
@@ -112,7 +118,10 @@ impl Work<'_> {
                     Ok(peer.put_state(service, rid, dst, json).await?)
                 });
             match delivered.await {
-                Ok(()) => {}
+                Ok(()) => {
+                    let service = run.sync.service.name();
+                    self.tell_written(target.node.to_string(), service, None);
+                }
                 Err(TargetError::Peer(error)) => {
                     undelivered.push((error.peer, error.cause.to_string()));
                 }
@@ -123,6 +132,16 @@ impl Work<'_> {
             let text = format!("the state could not be delivered: {why}");
             self.round.observer.event(&Event::Notice { peer, text });
         }
+    }
+
+    fn tell_written(&self, peer: String, service: &ServiceName, file: Option<PathBuf>) {
+        let brought = self.synced.iter().flatten().next();
+        self.round.observer.event(&Event::StateWritten {
+            peer,
+            resource: format!("{service} {}", self.round.resource.rid),
+            file,
+            guid: brought.map(|synced| synced.guid),
+        });
     }
 
     fn notice(&self, node: &NodeName, text: String) {
