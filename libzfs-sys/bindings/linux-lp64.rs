@@ -627,5 +627,10 @@ unsafe extern "C" {
         hdl: *mut libzfs_handle_t,
         token: *const ::std::os::raw::c_char,
     ) -> *mut nvlist_t;
+    pub fn zfs_unmount(
+        arg1: *mut zfs_handle_t,
+        arg2: *const ::std::os::raw::c_char,
+        arg3: ::std::os::raw::c_int,
+    ) -> ::std::os::raw::c_int;
     pub fn zfs_prop_get_type(arg1: zfs_prop_t) -> zprop_type_t;
 }

@@ -111,6 +111,8 @@ async fn of_resource(
 
 async fn of_target(sync: &Sync<'_>, target: &Target) -> Result<Vec<OldCopy>, TargetError> {
     let mut peer = sync.connector.reach(target).await?;
+    let purpose = format!("sync confirm of {}", sync.service.name());
+    peer.claim(&target.dst, Scope::Recursive, &purpose).await?;
     let copies = peer.old_copies(&target.dst).await?;
     if copies.is_empty() {
         return Ok(Vec::new());
