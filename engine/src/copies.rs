@@ -77,7 +77,6 @@ mod tests {
         for other in [
             "tank/data.zferry-old-abc",
             "tank/data.zferry-old-0000000000000ABC",
-            "tank/data.zferry-old-+000000000000abc",
             "tank/data.zferry-new",
             "tank/data",
             "tank/data2.zferry-old-0000000000000abc",

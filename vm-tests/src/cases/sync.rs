@@ -11,6 +11,7 @@ use crate::script::{Output, quote};
 
 pub(super) const CASES: &[Case] = cases![Zferry:
     a_service_goes_full_then_incremental_and_both_nodes_are_up,
+    the_log_of_a_full_and_of_an_update_reads_like_the_scheme,
     a_swap_of_roles_stays_incremental,
     a_broken_chain_is_noticed_and_never_repaired_by_a_full,
     a_full_sync_takes_the_place_of_a_copy_and_keeps_it_until_it_is_confirmed,
@@ -176,6 +177,60 @@ fn a_service_goes_full_then_incremental_and_both_nodes_are_up(pair: &Pair) -> Re
         service.ensure_in_step()?;
     }
     Ok(())
+}
+
+/// The lines that were said of a tree with a child and a volume, in which the
+/// two sides share a name; from `base`, or in full.
+fn ensure_reads_like_the_scheme(output: &Output, name: &str, base: Option<&str>) -> Result<()> {
+    let mut expected = vec![format!("source: zfs snapshot -r {name}@tosend")];
+    let from = base.map_or_else(String::new, |base| format!("-i {base} "));
+    for child in ["", "/child", "/vol"] {
+        let new = match (base, child) {
+            (None, "" | "/child") => "-o canmount=noauto ",
+            _ => "",
+        };
+        expected.push(format!("source: zfs send -Lec {from}{name}{child}@tosend"));
+        expected.push(format!(
+            "target: zfs receive -s -u {new}{name}{child}@tosend"
+        ));
+    }
+    for side in ["target", "source"] {
+        if base.is_some() {
+            expected.push(format!("{side}: zfs rename -r {name}@sent {name}@sent.old"));
+        }
+        expected.push(format!("{side}: zfs rename -r {name}@tosend {name}@sent"));
+        if base.is_some() {
+            expected.push(format!("{side}: zfs destroy -r {name}@sent.old"));
+        }
+    }
+    for side in ["source: state of", "target: state of"] {
+        expected.push(side.to_owned());
+    }
+    let said = output.error_text();
+    let said: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("source: ") || line.starts_with("target: "))
+        .collect();
+    let fits = |(said, expected): (&&str, &String)| match expected.ends_with("state of") {
+        true => said.starts_with(expected) && said.contains("guid "),
+        false => said == expected,
+    };
+    ensure!(
+        said.len() == expected.len() && said.iter().zip(&expected).all(fits),
+        "{said:#?}, and not {expected:#?}"
+    );
+    Ok(())
+}
+
+fn the_log_of_a_full_and_of_an_update_reads_like_the_scheme(pair: &Pair) -> Result<()> {
+    let service = Service::new(pair, "log")?;
+    service.write(1)?;
+    let name = service.on_source.name();
+    ensure!(name == service.on_target.name(), "the two pools differ");
+    ensure_reads_like_the_scheme(&service.sync("full")?, name, None)?;
+    service.write(2)?;
+    ensure_reads_like_the_scheme(&service.sync("update")?, name, Some("@sent"))?;
+    service.ensure_in_step()
 }
 
 fn a_swap_of_roles_stays_incremental(pair: &Pair) -> Result<()> {
