@@ -17,7 +17,7 @@ const FORMS: [&str; 6] = [
     "-Lec D@b",
     "-R D@b",
     "-R -I @a D@b",
-    "-w D/secret@b",
+    "-w SECRET@b",
 ];
 
 fn inspect_counts_what_zstream_counts_in_streams_of_all_forms(pair: &Pair) -> Result<()> {
@@ -26,12 +26,14 @@ fn inspect_counts_what_zstream_counts_in_streams_of_all_forms(pair: &Pair) -> Re
         .dataset("inspected")
         .create_with("-o compression=lz4 -o recordsize=1M")?;
     tree.child("vol").create_with("-V 4M")?;
+    // Streams of trees with properties are not made of what is encrypted.
+    let secret = host.dataset("inspected_secret");
     host.sh(format!(
-        "echo secretsecret | zfs create -o encryption=on -o keyformat=passphrase {}/secret",
-        tree.name()
+        "echo secretsecret | zfs create -o encryption=on -o keyformat=passphrase {}",
+        secret.name()
     ))?;
     for (seed, snapshot) in [(1, "a"), (2, "b")] {
-        for dataset in [tree.clone(), tree.child("secret")] {
+        for dataset in [&tree, &secret] {
             let bytes = 3_000_000;
             dataset.fill(&Data { seed, bytes })?;
             host.sh(format!(
@@ -39,10 +41,16 @@ fn inspect_counts_what_zstream_counts_in_streams_of_all_forms(pair: &Pair) -> Re
                 dataset.name()
             ))?;
         }
-        host.sh(format!("zfs snapshot -r {}", tree.at(snapshot)))?;
+        host.sh(format!(
+            "zfs snapshot -r {} {}",
+            tree.at(snapshot),
+            secret.at(snapshot)
+        ))?;
     }
     for form in FORMS {
-        let words = form.replace('D', tree.name());
+        let words = form
+            .replace("SECRET", secret.name())
+            .replace('D', tree.name());
         host.sh(format!("zfs send {words} > /tmp/stream"))
             .with_context(|| form.to_owned())?;
         let dump = host.sh("zstream dump /tmp/stream")?;
