@@ -10,6 +10,7 @@ mod history;
 pub mod lab;
 mod log;
 mod loss;
+mod more;
 mod mounts;
 mod repairs;
 mod replicate;

@@ -319,6 +319,10 @@ impl Reader<'_, '_> {
             return None;
         }
         let targets = self.targets(settings, peers, &kinds, &dst);
+        let informed = match kinds[..] {
+            [TargetKind::DrpNodes] => self.targets(settings, peers, &[TargetKind::Nodes], &dst),
+            _ => Vec::new(),
+        };
         let primary = settings.cluster.flex_primary.as_ref();
         match primary.filter(|_| settings.topology == Topology::Flex) {
             Some(primary) if primary != self.node => {
@@ -337,6 +341,7 @@ impl Reader<'_, '_> {
                     mount_point,
                     dst,
                     targets,
+                    informed,
                 }),
             }),
         }

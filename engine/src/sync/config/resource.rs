@@ -231,6 +231,9 @@ pub struct Sends {
     /// The targets in the order of `target`, `nodes` and `drpnodes`, without
     /// this node. May be empty: a service on one node only.
     pub targets: Vec<Target>,
+    /// Nodes that are no targets and learn of the state all the same: where
+    /// only `drpnodes` are, the other `nodes`.
+    pub informed: Vec<Target>,
 }
 
 /// What a sender sends whose dataset is not known yet.

@@ -2,6 +2,10 @@
 //! every target in reach.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use super::conversations::QUESTION_MAX;
 use super::error::TargetError;
@@ -10,6 +14,10 @@ use super::work::Work;
 use crate::event::Event;
 use crate::sync::config::{NodeName, ServiceName, TargetKind};
 use crate::sync::state::{ResourceState, StateFault, TargetOf, Trouble, TroubleKind};
+
+/// How long a node that gets no data may take to learn of the state: it must
+/// not hold up a run that has done its work.
+const INFORM_MAX: Duration = Duration::from_secs(10);
 
 /// What is written down of a run.
 pub(super) struct Recorded {
@@ -99,7 +107,7 @@ impl Work<'_> {
     }
 
     /// Gives the state to every target in reach, but for those that answered
-    /// for another service.
+    /// for another service, and to the nodes that are to be informed.
     pub(super) async fn deliver(&self, run: &Run<'_>, recorded: &Recorded) {
         let Recorded { state, refused } = recorded;
         let json = String::from_utf8_lossy(&state.to_json()).into_owned();
@@ -126,6 +134,26 @@ impl Work<'_> {
                     undelivered.push((error.peer, error.cause.to_string()));
                 }
                 Err(error) => undelivered.push((target.node.to_string(), error.to_string())),
+            }
+        }
+        let told = self.round.sends.informed.iter().map(async |node| {
+            let (dst, json) = (node.dst.clone(), json.clone());
+            let telling = async {
+                let mut peer = run.sync.connector.reach(node).await?;
+                peer.put_state(service, rid, dst, json).await?;
+                Ok::<(), TargetError>(())
+            };
+            match timeout(INFORM_MAX, telling).await {
+                Ok(told) => (node, told.map_err(|error| error.to_string())),
+                Err(_) => (node, Err(format!("no answer within {INFORM_MAX:?}"))),
+            }
+        });
+        for (node, told) in join_all(told).await {
+            match told {
+                Ok(()) => {
+                    self.tell_written(node.node.to_string(), run.sync.service.name(), None);
+                }
+                Err(why) => undelivered.push((node.node.to_string(), why)),
             }
         }
         for (peer, why) in undelivered {

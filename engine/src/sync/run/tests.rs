@@ -9,6 +9,7 @@ mod commanded;
 mod faults;
 mod former;
 mod heirs;
+mod informed;
 mod leftovers;
 mod loss;
 mod mounted;
