@@ -1,7 +1,7 @@
 //! The documents name tests as proof: those have to exist.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Names of all functions below `dir`.
 fn functions(dir: &Path, names: &mut BTreeSet<String>) {
@@ -42,4 +42,36 @@ fn every_test_that_a_document_names_as_proof_exists() {
         }
     }
     assert!(named > 30, "only {named} tests are named");
+}
+
+/// Files of this project that are text, without what builds leave.
+fn texts(dir: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && name != ".git" {
+            texts(&path, found);
+        } else if [".md", ".rs", ".toml", ".c", ".h", ".sh"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn no_file_holds_both_sides_of_a_merge() {
+    let mut files = Vec::new();
+    texts(Path::new(env!("CARGO_MANIFEST_DIR")), &mut files);
+    assert!(
+        files.len() > 300,
+        "only {} files were looked at",
+        files.len()
+    );
+    for file in files {
+        let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+        let is_marker = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+        assert!(!text.lines().any(is_marker), "{}", file.display());
+    }
 }
