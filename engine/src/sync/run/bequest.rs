@@ -7,9 +7,43 @@
 //! each of the others may have.
 
 use super::marks::{Marks, destroy};
+use super::round::Round;
 use crate::name::{BookmarkName, ShortName};
 use crate::peer::{Peer, PeerError};
+use crate::sync::config::{Target, TargetKind};
 use crate::zfs::{Dataset, NewBookmark};
+
+impl Round<'_> {
+    /// What the other targets may have is marked on this one before it commits:
+    /// it may be their sender one day.
+    pub(super) async fn keep_for_others(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+    ) -> Result<(), PeerError> {
+        let is_node = |target: &Target| target.kind != TargetKind::Local;
+        let others = self.sends.targets.iter().filter(|other| is_node(other));
+        let heirs: Vec<Marks> = others
+            .filter(|other| is_node(target) && other.node != target.node)
+            .map(|other| Marks::new(&self.resource.rid, other))
+            .collect();
+        if heirs.is_empty() {
+            return Ok(());
+        }
+        let tree = self.side(&target.dst).tree(peer).await?;
+        let mut bequest = Bequest::default();
+        for here in source_tree {
+            let name = here.name.rebase(&self.sends.src, &target.dst).ok();
+            let there = name.and_then(|name| tree.iter().find(|dataset| dataset.name == name));
+            let Some(there) = there else { continue };
+            for heir in &heirs {
+                bequest.add(heir, here, there, &self.resource.names.sent);
+            }
+        }
+        bequest.carry_out(peer).await
+    }
+}
 
 /// The marks to make and to destroy on a target, for all others.
 #[derive(Default)]

@@ -9,13 +9,15 @@
 //! |---|---|---|
 //! | old | a part | a full goes on with it; any other leaves it and uses DST |
 //! | old | whole, committed | swaps them; a full brings it up to date before |
-//! | absent | whole, committed | moves it into its place |
+//! | absent | with a snapshot that the source knows | moves it into its place, completes it there |
+//! | absent | anything else | leaves it, says so, and receives at DST |
 //! | new | absent | as always; the old one stands aside until it may go |
 
 use super::error::TargetError;
 use super::round::{Extent, Manner, Phase, Round};
+use super::stale::knows;
 use crate::copies;
-use crate::event::Event;
+use crate::event::{Event, Observer};
 use crate::name::{DatasetName, NameError, ShortName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{KeepOld, Target};
@@ -56,20 +58,21 @@ impl Round<'_> {
         match (there, copy.is_empty(), is_full) {
             (_, true, false) | (false, true, true) => Ok(Place::Itself { swapped: false }),
             (false, false, _) => {
-                if let Some(root) = copy.first() {
-                    self.move_in(peer, target, root).await?;
+                let known = copy.first().filter(|root| is_known(source_tree, root));
+                match known {
+                    Some(root) => self.move_in(peer, target, root).await?,
+                    None => self.notice(peer, left_over(&new)),
                 }
-                Ok(Place::Itself { swapped: true })
+                Ok(Place::Itself {
+                    swapped: known.is_some(),
+                })
             }
             (true, false, false) if is_whole(self, source_tree, &copy, &new) => {
                 self.swap(peer, target, &new).await?;
                 Ok(Place::Itself { swapped: true })
             }
             (true, false, false) => {
-                let text = format!(
-                    "{new} is what a full sync left that was cut; the next goes on with it"
-                );
-                self.notice(peer, text);
+                self.notice(peer, left_over(&new));
                 Ok(Place::Itself { swapped: false })
             }
             (true, true, true) if phase == Phase::Leftover => Ok(Place::Nowhere),
@@ -229,26 +232,17 @@ impl Round<'_> {
         peer: &mut Peer,
         target: &Target,
     ) -> Result<(), TargetError> {
-        for copy in peer.old_copies(&target.dst).await? {
-            self.step(peer, format!("zfs destroy -r {copy}"));
-            let dropped = peer
-                .destroy_copy(target.dst.clone(), copy.clone(), Vec::new())
-                .await;
-            match dropped {
-                Err(error) if error.failure().is_some() => {
-                    self.notice(peer, format!("{copy} stays: {}", error.cause));
-                }
-                dropped => dropped?,
+        let copies = peer.old_copies(&target.dst).await?;
+        for copy in destroy_old(self.observer, peer, &target.dst, copies).await? {
+            if let Some(why) = copy.stays {
+                self.notice(peer, format!("{} stays: {why}", copy.name));
             }
         }
         Ok(())
     }
 
     fn step(&self, peer: &Peer, command: String) {
-        self.observer.event(&Event::Step {
-            peer: peer.name.clone(),
-            command,
-        });
+        step(self.observer, peer, command);
     }
 
     fn notice(&self, peer: &Peer, text: String) {
@@ -257,6 +251,57 @@ impl Round<'_> {
             text,
         });
     }
+}
+
+/// An old copy that was to be destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldCopy {
+    /// Its name.
+    pub name: DatasetName,
+    /// Why it was not destroyed.
+    pub stays: Option<String>,
+}
+
+/// Destroys these old copies of `dst`. What the other side refuses stays, with
+/// its reason.
+pub(super) async fn destroy_old(
+    observer: &dyn Observer,
+    peer: &mut Peer,
+    dst: &DatasetName,
+    copies: Vec<DatasetName>,
+) -> Result<Vec<OldCopy>, PeerError> {
+    let mut old = Vec::new();
+    for name in copies {
+        step(observer, peer, format!("zfs destroy -r {name}"));
+        let destroyed = peer.destroy_copy(dst.clone(), name.clone(), Vec::new());
+        let stays = match destroyed.await {
+            Err(error) if error.failure().is_some() => Some(error.cause.to_string()),
+            destroyed => {
+                destroyed?;
+                None
+            }
+        };
+        old.push(OldCopy { name, stays });
+    }
+    Ok(old)
+}
+
+fn step(observer: &dyn Observer, peer: &Peer, command: String) {
+    observer.event(&Event::Step {
+        peer: peer.name.clone(),
+        command,
+    });
+}
+
+fn left_over(new: &DatasetName) -> String {
+    format!("{new} is what a full sync left that was cut; the next onto a copy goes on with it")
+}
+
+/// True if the source has a snapshot of the copy's root, or a bookmark of one.
+fn is_known(source_tree: &[Dataset], root: &Dataset) -> bool {
+    let source = source_tree.first();
+    let mut snapshots = root.snapshots.iter();
+    source.is_some_and(|source| snapshots.any(|snapshot| knows(source, snapshot.guid)))
 }
 
 /// True if the copy was committed as a whole: every dataset of the source has

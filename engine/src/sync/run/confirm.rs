@@ -9,11 +9,10 @@ use futures_util::future::join_all;
 
 use super::Sync;
 use super::admission::{self, Refusal};
+use super::beside::{OldCopy, destroy_old};
 use super::error::{ResourceError, SyncError, TargetError};
-use crate::event::Event;
 use crate::name::DatasetName;
-use crate::peer::Peer;
-use crate::sync::config::{NodeName, Resource, Rid, Role, Target};
+use crate::sync::config::{NodeName, Resource, Rid, Role, Sends, Target};
 use crate::zfs::Scope;
 
 /// What came of it.
@@ -49,15 +48,6 @@ pub struct TargetConfirmation {
     pub outcome: Result<Vec<OldCopy>, TargetError>,
 }
 
-/// An old copy.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OldCopy {
-    /// Its name.
-    pub name: DatasetName,
-    /// Why it was not destroyed.
-    pub stays: Option<String>,
-}
-
 pub(super) async fn confirm(sync: &Sync<'_>) -> Result<Confirmation, SyncError> {
     let mut confirmation = Confirmation::default();
     let resources = match admission::of_node(sync) {
@@ -78,11 +68,7 @@ pub(super) async fn confirm(sync: &Sync<'_>) -> Result<Confirmation, SyncError> 
     Ok(confirmation)
 }
 
-async fn of_resource(
-    sync: &Sync<'_>,
-    resource: &Resource,
-    sends: &crate::sync::config::Sends,
-) -> ResourceConfirmation {
+async fn of_resource(sync: &Sync<'_>, resource: &Resource, sends: &Sends) -> ResourceConfirmation {
     let mut of = ResourceConfirmation {
         rid: resource.rid.clone(),
         optional: resource.optional,
@@ -123,31 +109,5 @@ async fn of_target(sync: &Sync<'_>, target: &Target) -> Result<Vec<OldCopy>, Tar
             copies,
         });
     }
-    let mut old = Vec::new();
-    for name in copies {
-        let stays = destroy(sync, &mut peer, target, &name).await?;
-        old.push(OldCopy { name, stays });
-    }
-    Ok(old)
-}
-
-/// Destroys one; returns why it stays if it does.
-async fn destroy(
-    sync: &Sync<'_>,
-    peer: &mut Peer,
-    target: &Target,
-    copy: &DatasetName,
-) -> Result<Option<String>, TargetError> {
-    sync.observer.event(&Event::Step {
-        peer: peer.name.clone(),
-        command: format!("zfs destroy -r {copy}"),
-    });
-    let destroyed = peer
-        .destroy_copy(target.dst.clone(), copy.clone(), Vec::new())
-        .await;
-    match destroyed {
-        Ok(()) => Ok(None),
-        Err(error) if error.failure().is_some() => Ok(Some(error.cause.to_string())),
-        Err(error) => Err(error.into()),
-    }
+    Ok(destroy_old(sync.observer, &mut peer, &target.dst, copies).await?)
 }

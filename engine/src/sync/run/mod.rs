@@ -77,8 +77,9 @@ use jiff::tz::TimeZone;
 
 pub use super::config::SyncAction as Action;
 pub use admission::{NotRun, Refusal};
+pub use beside::OldCopy;
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
-pub use confirm::{Confirmation, OldCopy, ResourceConfirmation, TargetConfirmation};
+pub use confirm::{Confirmation, ResourceConfirmation, TargetConfirmation};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
 pub(super) use marks::Marks;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use super::Action;
-use super::bequest::Bequest;
 use super::beside::Place;
 use super::error::TargetError;
 use super::marks::Marks;
@@ -20,9 +19,7 @@ use crate::plan::{
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers, vanished};
 use crate::stream::compress::Compression;
-use crate::sync::config::{
-    KeepOld, NodeName, OnModified, Resource, Sends, Service, Target, TargetKind,
-};
+use crate::sync::config::{KeepOld, NodeName, OnModified, Resource, Sends, Service, Target};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
 use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
@@ -397,36 +394,6 @@ impl<'a> Round<'a> {
             child.rotate(peer, &child_tree).await?;
         }
         Ok(())
-    }
-
-    /// What the other targets may have is marked on this one before it commits:
-    /// it may be their sender one day.
-    async fn keep_for_others(
-        &self,
-        source_tree: &[Dataset],
-        peer: &mut Peer,
-        target: &Target,
-    ) -> Result<(), PeerError> {
-        let is_node = |target: &Target| target.kind != TargetKind::Local;
-        let others = self.sends.targets.iter().filter(|other| is_node(other));
-        let heirs: Vec<Marks> = others
-            .filter(|other| is_node(target) && other.node != target.node)
-            .map(|other| Marks::new(&self.resource.rid, other))
-            .collect();
-        if heirs.is_empty() {
-            return Ok(());
-        }
-        let tree = self.side(&target.dst).tree(peer).await?;
-        let mut bequest = Bequest::default();
-        for here in source_tree {
-            let name = here.name.rebase(&self.sends.src, &target.dst).ok();
-            let there = name.and_then(|name| tree.iter().find(|dataset| dataset.name == name));
-            let Some(there) = there else { continue };
-            for heir in &heirs {
-                bequest.add(heir, here, there, &self.resource.names.sent);
-            }
-        }
-        bequest.carry_out(peer).await
     }
 
     fn is_tosend(&self, step: &DatasetPlan, tree: &[Dataset]) -> bool {

@@ -1,10 +1,22 @@
 //! A full sync onto a dataset that exists.
 
+use std::path::Path;
+
 use super::super::{Action, SyncReport, TargetError};
-use super::world::{World, all_well, modes};
+use super::world::{POOL_BYTES, World, all_well, modes};
 use crate::error::Family;
+use crate::sync::config::{Service, ServiceName};
 use crate::sync::state::Mode;
+use crate::zfs::ZfsErrorKind;
 use crate::zfs::model::Fault;
+
+/// Crashes, and what a dataset in use answers.
+const FAULTS: [Fault; 4] = [
+    Fault::CrashBefore,
+    Fault::CrashMidway,
+    Fault::CrashAfter,
+    Fault::Error(ZfsErrorKind::Busy),
+];
 
 /// Datasets of a node right below its pool that are copies of `tank/data`.
 fn copies(world: &World, node: &str) -> Vec<String> {
@@ -147,6 +159,40 @@ fn foreign_snapshots_in_a_new_copy_keep_it_from_being_discarded() {
     world.ensure_in_step("a", "b", "after the full");
 }
 
+#[test]
+fn a_copy_beside_of_which_the_source_knows_nothing_is_never_moved_into_place() {
+    let world = World::new(&["a", "b"]);
+    world.write("a", 1);
+    let hands = world.models["b"].by_hand();
+    hands.create("tank/data.zferry-new").unwrap();
+    hands.snapshot("tank/data.zferry-new@mine").unwrap();
+    let guid = hands.look("tank/data.zferry-new").unwrap().guid;
+    assert!(all_well(&world.sync("a", Action::Update).unwrap()));
+    let report = world.sync("a", Action::Full).unwrap();
+    assert!(error(&report).to_string().contains("@mine"), "{report:#?}");
+    assert_eq!(hands.look("tank/data.zferry-new").unwrap().guid, guid);
+    world.ensure_a_base("a", "b", "after both");
+}
+
+#[test]
+fn the_root_of_a_pool_is_not_replaced_by_a_full() {
+    let mut world = World::new(&["a", "b"]);
+    let text = "[DEFAULT]\nnodes = a b\n[sync#1]\ntype = zfs\nsrc = tank/data\n\
+        dst = safe\ntarget = nodes\n";
+    let name = ServiceName::parse("svc").unwrap();
+    world.service = Service::parse(&name, Path::new("svc.conf"), text.as_bytes()).unwrap();
+    let hands = world.models["b"].by_hand();
+    hands.add_pool("safe", POOL_BYTES).unwrap();
+    let before = hands.list();
+    world.write("a", 1);
+    let report = world.sync("a", Action::Full).unwrap();
+    assert!(
+        matches!(error(&report), TargetError::RootOfPool { .. }),
+        "{report:#?}"
+    );
+    assert_eq!(hands.list(), before);
+}
+
 /// Cuts a full onto `b` at every operation. After each cut `b` has the old
 /// data or the new under `tank/data`, or the next run puts it there; and the
 /// old copy's snapshot is there under one name or the other.
@@ -189,7 +235,7 @@ fn sweep(fault: Fault, then: Action) -> u64 {
 
 #[test]
 fn a_full_onto_what_exists_may_be_cut_at_any_operation_and_another_full_converges() {
-    for fault in [Fault::CrashBefore, Fault::CrashMidway, Fault::CrashAfter] {
+    for fault in FAULTS {
         let points = sweep(fault, Action::Full);
         assert!(points > 20, "only {points} operations were tried");
     }
@@ -197,7 +243,7 @@ fn a_full_onto_what_exists_may_be_cut_at_any_operation_and_another_full_converge
 
 #[test]
 fn a_full_that_was_cut_leaves_updates_as_they_were() {
-    for fault in [Fault::CrashBefore, Fault::CrashMidway, Fault::CrashAfter] {
+    for fault in FAULTS {
         let points = sweep(fault, Action::Update);
         assert!(points > 20, "only {points} operations were tried");
     }
