@@ -219,6 +219,14 @@ fn a_full_onto_a_copy_takes_its_place_and_the_copy_is_kept_until_it_is_confirmed
     assert!(service.lab.get(&old[0]) == theirs);
     service.done("n1", &["status", "web"]);
 
+    // Not while it is all there is.
+    let lab = &service.lab;
+    lab.done(&["image", "rename", "backup/data", "backup/away"]);
+    let ran = service.run("n1", &["sync", "confirm", "web"]);
+    ran.fails(1, &["backup/data does not exist", "zfs rename "]);
+    assert_eq!(service.old_copies(), old);
+    lab.done(&["image", "rename", "backup/away", "backup/data"]);
+
     let ran = service.done("n1", &["sync", "confirm", "web"]);
     assert!(ran.out.contains(&old[0]), "{ran:#?}");
     assert_eq!(service.old_copies(), Vec::<String>::new());

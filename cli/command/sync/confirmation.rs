@@ -5,45 +5,32 @@ use engine::sync::config::ServiceName;
 use engine::sync::run::{Confirmation, OldCopy, ResourceConfirmation, TargetConfirmation};
 use serde_json::{Value, json};
 
-use super::report::{Part, error_value, placed, refused_text};
+use super::report::{Part, error_value};
 use crate::failure::Failure;
 
 /// What came of it for one service.
 pub fn part(service: &ServiceName, confirmation: &Confirmation) -> Part {
     let resources = &confirmation.resources;
-    let mut part = Part {
-        human: refused_text(service, confirmation.refused.as_ref()),
-        json: json!({
-            "service": service.as_str(),
-            "refused": confirmation.refused.as_ref().map(ToString::to_string),
-            "resources": resources.iter().map(resource_value).collect::<Vec<_>>(),
-        }),
-        failures: Vec::new(),
-        families: Vec::new(),
-        refused: confirmation.refused.is_some(),
-    };
+    let json = json!({
+        "service": service.as_str(),
+        "refused": confirmation.refused.as_ref().map(ToString::to_string),
+        "resources": resources.iter().map(resource_value).collect::<Vec<_>>(),
+    });
+    let mut part = Part::new(service, confirmation.refused.as_ref(), json);
     for resource in resources {
         part.human += &resource_text(service, resource);
-        let mut failed = Vec::new();
+        let of = (&resource.rid, resource.optional);
         if let Some(error) = &resource.failure {
-            failed.push((resource.rid.to_string(), Failure::from(error)));
+            part.fail(service, of, None, Failure::from(error));
         }
         for target in &resource.targets {
-            let place = format!("{} to {}", resource.rid, target.node);
-            match &target.outcome {
-                Err(error) => failed.push((place, Failure::from(error))),
-                Ok(copies) => {
-                    let kept = copies.iter().filter_map(stays);
-                    failed.extend(kept.map(|failure| (place.clone(), failure)));
-                }
+            let failures = match &target.outcome {
+                Err(error) => vec![Failure::from(error)],
+                Ok(copies) => copies.iter().filter_map(stays).collect(),
+            };
+            for failure in failures {
+                part.fail(service, of, Some(&target.node), failure);
             }
-        }
-        for (place, failure) in failed {
-            if !resource.optional {
-                part.families.push(failure.family);
-            }
-            let failure = placed(service, &place, resource.optional, &failure);
-            part.failures.push(failure);
         }
     }
     part

@@ -5,46 +5,31 @@ use engine::sync::run::{NotRun, Rehearsal, ResourceRehearsal, TargetRehearsal};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
 
-use super::report::{
-    Part, error_value, not_run_values, placed, refused_targets, refused_text, refused_values,
-};
+use super::report::{Part, error_value, not_run_values, refused_targets, refused_values};
 use crate::failure::Failure;
 
 /// What a run would do for one service.
 pub fn part(service: &ServiceName, rehearsal: &Rehearsal) -> Part {
     let resources = &rehearsal.resources;
-    let mut part = Part {
-        human: refused_text(service, rehearsal.refused.as_ref()),
-        json: json!({
-            "service": service.as_str(),
-            "dry_run": true,
-            "refused": rehearsal.refused.as_ref().map(ToString::to_string),
-            "resources": resources.iter().map(resource_value).collect::<Vec<_>>(),
-        }),
-        failures: Vec::new(),
-        families: Vec::new(),
-        refused: rehearsal.refused.is_some(),
-    };
+    let json = json!({
+        "service": service.as_str(),
+        "dry_run": true,
+        "refused": rehearsal.refused.as_ref().map(ToString::to_string),
+        "resources": resources.iter().map(resource_value).collect::<Vec<_>>(),
+    });
+    let mut part = Part::new(service, rehearsal.refused.as_ref(), json);
     for resource in resources {
         part.human += &resource_text(service, resource);
         part.refused |=
             !resource.refused.is_empty() || matches!(resource.not_run, Some(NotRun::Refused(_)));
-        let mut failed = Vec::new();
+        let of = (&resource.rid, resource.optional);
         if let Some(error) = &resource.failure {
-            failed.push((resource.rid.to_string(), Failure::from(error)));
+            part.fail(service, of, None, Failure::from(error));
         }
         for target in &resource.targets {
             if let Err(error) = &target.outcome {
-                let place = format!("{} to {}", resource.rid, target.node);
-                failed.push((place, Failure::from(error)));
+                part.fail(service, of, Some(&target.node), Failure::from(error));
             }
-        }
-        for (place, failure) in failed {
-            if !resource.optional {
-                part.families.push(failure.family);
-            }
-            let failure = placed(service, &place, resource.optional, &failure);
-            part.failures.push(failure);
         }
     }
     part

@@ -1,7 +1,7 @@
 //! What came of a run, for people and for programs.
 
 use engine::error::Family;
-use engine::sync::config::{NodeName, ServiceName};
+use engine::sync::config::{NodeName, Rid, ServiceName};
 use engine::sync::run::{NotRun, Refusal, ResourceReport, SyncReport, TargetReport};
 use engine::sync::state::{Mode, Synced};
 use serde_json::{Value, json};
@@ -37,6 +37,38 @@ impl Part {
             refused: false,
         }
     }
+
+    /// A service about which `json` says everything, and nothing yet for people.
+    pub fn new(service: &ServiceName, refused: Option<&Refusal>, json: Value) -> Self {
+        Self {
+            human: match refused {
+                Some(why) => format!("{service}: refused, {why}\n"),
+                None => String::new(),
+            },
+            json,
+            failures: Vec::new(),
+            families: Vec::new(),
+            refused: refused.is_some(),
+        }
+    }
+
+    /// What failed of a resource: as a whole, or for a target. It does not
+    /// decide how the process ends if the resource is optional.
+    pub fn fail(
+        &mut self,
+        service: &ServiceName,
+        (rid, optional): (&Rid, bool),
+        target: Option<&NodeName>,
+        mut failure: Failure,
+    ) {
+        if !optional {
+            self.families.push(failure.family);
+        }
+        let to = target.map_or_else(String::new, |node| format!(" to {node}"));
+        let optional = if optional { " (optional)" } else { "" };
+        failure.message = format!("{service} {rid}{to}{optional}: {}", failure.message);
+        self.failures.push(failure);
+    }
 }
 
 /// All services together. Of one alone, its own object is the result.
@@ -65,58 +97,29 @@ pub fn outcome(parts: Vec<Part>) -> Outcome {
     }
 }
 
-/// A failure of one resource or target, with its place.
-pub fn placed(service: &ServiceName, place: &str, optional: bool, failure: &Failure) -> Failure {
-    let optional = if optional { " (optional)" } else { "" };
-    let mut failure = failure.clone();
-    failure.message = format!("{service} {place}{optional}: {}", failure.message);
-    failure
-}
-
 /// The report of a run.
 pub fn part(service: &ServiceName, report: &SyncReport) -> Part {
-    let mut part = Part {
-        human: refused_text(service, report.refused.as_ref()),
-        json: json!({
-            "service": service.as_str(),
-            "refused": report.refused.as_ref().map(ToString::to_string),
-            "resources": report.resources.iter().map(resource_value).collect::<Vec<_>>(),
-        }),
-        failures: Vec::new(),
-        families: Vec::new(),
-        refused: report.refused.is_some(),
-    };
+    let json = json!({
+        "service": service.as_str(),
+        "refused": report.refused.as_ref().map(ToString::to_string),
+        "resources": report.resources.iter().map(resource_value).collect::<Vec<_>>(),
+    });
+    let mut part = Part::new(service, report.refused.as_ref(), json);
     for resource in &report.resources {
         part.human += &resource_text(service, resource);
         part.refused |=
             !resource.refused.is_empty() || matches!(resource.not_run, Some(NotRun::Refused(_)));
-        let mut failed = Vec::new();
+        let of = (&resource.rid, resource.optional);
         if let Some(error) = &resource.failure {
-            failed.push((resource.rid.to_string(), Failure::from(error)));
+            part.fail(service, of, None, Failure::from(error));
         }
         for target in &resource.targets {
             if let Err(error) = &target.outcome {
-                let place = format!("{} to {}", resource.rid, target.node);
-                failed.push((place, Failure::from(error)));
+                part.fail(service, of, Some(&target.node), Failure::from(error));
             }
-        }
-        for (place, failure) in failed {
-            if !resource.optional {
-                part.families.push(failure.family);
-            }
-            let failure = placed(service, &place, resource.optional, &failure);
-            part.failures.push(failure);
         }
     }
     part
-}
-
-/// Why nothing at all was started.
-pub fn refused_text(service: &ServiceName, refused: Option<&Refusal>) -> String {
-    match refused {
-        Some(why) => format!("{service}: refused, {why}\n"),
-        None => String::new(),
-    }
 }
 
 /// Targets that a resource may not go to.
@@ -214,7 +217,6 @@ pub fn error_value(failure: &Failure) -> Value {
 #[cfg(test)]
 mod tests {
     use engine::name::DatasetName;
-    use engine::sync::config::Rid;
     use engine::sync::run::{ConnectFault, TargetError};
 
     use super::*;
