@@ -6,11 +6,13 @@
 //! module's `CASES`.
 
 mod conformance;
+mod cuts;
 mod faults;
 mod harness;
 mod images;
 mod refusals;
 mod replicate;
+mod service;
 mod streams;
 mod sync;
 
@@ -59,6 +61,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         faults::CASES,
         sync::CASES,
+        cuts::CASES,
         streams::CASES,
         images::CASES,
     ]

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::service::{Service, ensure_sent_from, steps};
 use super::{Case, cases};
 use crate::data::Data;
 use crate::dataset::Dataset;
@@ -21,127 +22,6 @@ pub(super) const CASES: &[Case] = cases![Zferry:
     a_configuration_with_mistakes_lists_all_of_them,
     a_mount_point_is_sent_as_what_is_mounted_there,
 ];
-
-/// A service of one resource between the two guests.
-struct Service<'a> {
-    pair: &'a Pair,
-    name: &'static str,
-    on_source: Dataset<'a>,
-    on_target: Dataset<'a>,
-}
-
-impl<'a> Service<'a> {
-    /// Creates the source dataset, with a child and a volume, and the same
-    /// configuration on both nodes.
-    fn new(pair: &'a Pair, name: &'static str) -> Result<Self> {
-        let on_source = pair.source.dataset(name).create()?;
-        on_source.child("child").create()?;
-        on_source.child("vol").create_with("-V 4M")?;
-        let on_target = pair.target.dataset(name);
-        let config = format!(
-            "[DEFAULT]\nnodes = source target\nsync_max_delay = 1d\n\n[sync#1]\ntype = zfs\n\
-             src@source = {here}\ndst@source = {there}\nsrc@target = {there}\n\
-             dst@target = {here}\ntarget = nodes\n;recursive = True\n",
-            here = on_source.name(),
-            there = on_target.name(),
-        );
-        for host in [&pair.source, &pair.target] {
-            host.sh(format!(
-                "mkdir -p /etc/zferry && printf %s {} > /etc/zferry/{name}.conf",
-                quote(&config)
-            ))?;
-        }
-        Ok(Self {
-            pair,
-            name,
-            on_source,
-            on_target,
-        })
-    }
-
-    /// Another version of the data in all datasets of the source's tree.
-    fn write(&self, seed: u64) -> Result<()> {
-        let data = Data {
-            seed,
-            bytes: 200_000,
-        };
-        self.on_source.fill(&data)?;
-        self.on_source.child("child").fill(&data)
-    }
-
-    fn run(&self, host: &Host, command: &str) -> Result<Output> {
-        host.run(host.zferry(["sync", command, self.name]))
-    }
-
-    fn sync(&self, command: &str) -> Result<Output> {
-        let output = self.run(&self.pair.source, command)?;
-        ensure!(
-            output.ok(),
-            "zferry sync {command} exited with {}:\n{}\n{}",
-            output.code,
-            output.text(),
-            output.error_text()
-        );
-        Ok(output)
-    }
-
-    fn status(&self, host: &Host) -> Result<Output> {
-        host.run(host.zferry(["status", self.name]))
-    }
-
-    /// Source and target hold the same `@sent` in every dataset of the tree,
-    /// nothing half done, and the target has the data.
-    fn ensure_in_step(&self) -> Result<()> {
-        for child in ["", "child", "vol"] {
-            let at = |root: &Dataset<'a>| match child {
-                "" => root.clone(),
-                child => root.child(child),
-            };
-            let (here, there) = (at(&self.on_source), at(&self.on_target));
-            let (ours, theirs) = (here.guids()?, there.guids()?);
-            ensure!(
-                ours.contains_key("@sent") && ours.get("@sent") == theirs.get("@sent"),
-                "@sent differs: {ours:?} and {theirs:?}"
-            );
-            for names in [&ours, &theirs] {
-                let left: Vec<_> = names
-                    .keys()
-                    .filter(|name| name.starts_with('@') && *name != "@sent")
-                    .collect();
-                ensure!(left.is_empty(), "{child}: left over: {left:?}");
-            }
-            here.contents_at("sent")?
-                .ensure_same(&there.contents_at("sent")?)?;
-        }
-        Ok(())
-    }
-}
-
-/// The lines of a log that begin the steps of interest, in order.
-fn steps(output: &Output) -> Vec<String> {
-    let text = output.error_text() + "\n" + &output.text();
-    text.lines()
-        .filter_map(|line| line.find("zfs ").map(|at| line[at..].to_owned()))
-        .collect()
-}
-
-/// The steps that send, in order.
-fn sends(output: &Output) -> Vec<String> {
-    let mut steps = steps(output);
-    steps.retain(|step| step.starts_with("zfs send"));
-    steps
-}
-
-/// Everything was sent from a base whose name begins like this.
-fn ensure_sent_from(base: &str, output: &Output) -> Result<()> {
-    let sends = sends(output);
-    let from = format!(" -i {base}");
-    ensure!(
-        sends.len() >= 3 && sends.iter().all(|step| step.contains(&from)),
-        "not everything was sent from {base}: {sends:#?}"
-    );
-    Ok(())
-}
 
 fn a_service_goes_full_then_incremental_and_both_nodes_are_up(pair: &Pair) -> Result<()> {
     let service = Service::new(pair, "svc")?;
