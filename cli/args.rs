@@ -129,6 +129,10 @@ pub struct Replicate {
     /// Send encrypted blocks as they are: the target needs no key
     #[arg(short = 'w', long)]
     pub raw: bool,
+    /// Hold what both sides have now on the target, so that nobody destroys it before
+    /// the next run; without this option such a hold of an earlier run is released
+    #[arg(long)]
+    pub hold_base: bool,
     /// Change nothing; show what would be sent, with estimated sizes
     #[arg(short = 'n', long)]
     pub dry_run: bool,
