@@ -5,6 +5,7 @@
 //! options mean together is checked by the commands.
 
 pub mod config;
+pub mod holds;
 pub mod image;
 pub mod inspect;
 
@@ -91,6 +92,7 @@ pub enum Command {
     Config(config::Config),
     #[command(name = "image")]
     Images(image::Images),
+    Holds(holds::Holds),
     Inspect(inspect::Inspect),
     Helper(Helper),
 }
