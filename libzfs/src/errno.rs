@@ -42,6 +42,10 @@ pub enum ErrorKind {
     Invalid,
     /// EIO: the pool, a device or the stream could not be read.
     Io,
+    /// EROFS: the pool was imported read-only.
+    ReadOnly,
+    /// EAGAIN: the pool is suspended, since a device failed.
+    Suspended,
     /// The libraries or the kernel module are missing.
     Unavailable,
     /// Another error number (of the kernel, or of libzfs from 2000 on).
@@ -68,6 +72,8 @@ impl fmt::Display for ErrorKind {
             Self::NotSupported => "not supported by this pool or kernel module",
             Self::Invalid => "invalid argument or stream",
             Self::Io => "input/output error",
+            Self::ReadOnly => "the pool was imported read-only",
+            Self::Suspended => "the pool is suspended",
             Self::Unavailable => "ZFS is not available",
             Self::Other(number) => return write!(f, "error {number}"),
         })
@@ -153,6 +159,8 @@ impl Errno {
             | zfs::SPILL_BLOCK_FLAG_MISSING
             | zfs::STREAM_LARGE_BLOCK_MISMATCH => ErrorKind::Invalid,
             libc::EIO => ErrorKind::Io,
+            libc::EROFS => ErrorKind::ReadOnly,
+            libc::EAGAIN => ErrorKind::Suspended,
             other => ErrorKind::Other(other),
         }
     }

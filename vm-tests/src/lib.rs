@@ -23,5 +23,6 @@ pub mod report;
 pub mod rundir;
 pub mod runner;
 pub mod script;
+pub mod slow;
 mod tail;
 pub mod zferry;

@@ -54,6 +54,15 @@ enum Task {
         #[arg(long, value_delimiter = ',', default_value = "shell,syncoid,zferry")]
         methods: Vec<Method>,
     },
+    /// Measures what a connection costs that breaks in the middle
+    BenchCut {
+        /// How often
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+        /// Which of shell, syncoid and zferry
+        #[arg(long, value_delimiter = ',', default_value = "shell,syncoid,zferry")]
+        methods: Vec<Method>,
+    },
     /// Runs a command in a guest that `boot` or `run --keep` holds
     Shell {
         /// Process id of the harness that holds the guest, if there are several
@@ -126,6 +135,11 @@ fn work(args: &Args) -> Result<ExitCode> {
             let needs = if zferry { Needs::Zferry } else { Needs::Zfs };
             lab::with_pair(&args.guests, needs, Leftovers::Remove, |pair| {
                 bench::run(pair, methods, usize::from(*rounds))
+            })?;
+        }
+        Task::BenchCut { rounds, methods } => {
+            lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, |pair| {
+                bench::cut::run(pair, methods, usize::from(*rounds))
             })?;
         }
         Task::Demo => {

@@ -55,8 +55,15 @@ impl PeerError {
     /// What to do next, one way out per line.
     #[must_use]
     pub fn remedies(&self) -> Vec<String> {
-        let remedy = self.failure().and_then(Failure::remedy);
-        remedy.map(str::to_owned).into_iter().collect()
+        let remedy = match self.failure() {
+            Some(Failure::Zfs(error)) => {
+                let remedy = error.remedy();
+                remedy.map(|remedy| format!("on {}, {remedy}", self.peer))
+            }
+            Some(failure) => failure.remedy().map(str::to_owned),
+            None => None,
+        };
+        remedy.into_iter().collect()
     }
 
     /// The helper's own answer, if it gave one.

@@ -157,6 +157,7 @@ impl ReplicateError {
                 target.dataset
             )],
             Self::Peer(error) => error.remedies(),
+            Self::Transfer { cause, .. } => cause.remedies(),
             Self::NoSource { dataset, .. } => {
                 vec![format!("see what there is: zfs list -r {}", dataset.pool())]
             }

@@ -44,6 +44,10 @@ pub enum ZfsErrorKind {
     Invalid,
     /// EIO: the device or the pool failed.
     Io,
+    /// EROFS: the pool was imported read-only.
+    ReadOnly,
+    /// EAGAIN: the pool is suspended until its devices are back and it is cleared.
+    Suspended,
     /// The libraries or the kernel module are missing.
     Unavailable,
     /// The process that serves a user-space pool ended or hung. What was asked
@@ -74,6 +78,8 @@ impl fmt::Display for ZfsErrorKind {
             Self::NotSupported => "the pool, or this system, does not support it",
             Self::Invalid => "invalid argument or stream",
             Self::Io => "input/output error",
+            Self::ReadOnly => "the pool was imported read-only",
+            Self::Suspended => "the pool is suspended, because a device of it failed",
             Self::Unavailable => "ZFS is not available",
             Self::WorkerLost => "the process that serves the pool ended or hung",
             Self::Other(errno) => return write!(f, "errno {errno}"),
@@ -134,6 +140,31 @@ impl ZfsError {
             _ => Family::Failed,
         }
     }
+
+    /// What to type on the machine where it happened, if that is the same
+    /// whatever was going on.
+    #[must_use]
+    pub fn remedy(&self) -> Option<String> {
+        let dataset = self.object.split(['@', '#']).next().unwrap_or_default();
+        let pool = dataset.split('/').next().unwrap_or_default();
+        Some(match self.kind {
+            ZfsErrorKind::NoSpace => {
+                format!("make room, then run the same command again: zfs list -o space -r {pool}")
+            }
+            ZfsErrorKind::Quota => format!(
+                "raise the quota that is reached, then run the same command again: \
+                 zfs get -r quota,refquota {pool}"
+            ),
+            ZfsErrorKind::ReadOnly => {
+                format!("import it writable: zpool export {pool} && zpool import {pool}")
+            }
+            ZfsErrorKind::Suspended => format!(
+                "bring its devices back, see zpool status {pool}; then: zpool clear {pool}"
+            ),
+            ZfsErrorKind::KeyUnavailable => format!("load the key: zfs load-key -r {pool}"),
+            _ => return None,
+        })
+    }
 }
 
 impl fmt::Display for ZfsError {
@@ -153,5 +184,36 @@ impl fmt::Display for ZfsError {
             write!(f, "; and {} more", self.items.len() - 4)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_operator_has_to_mend_names_the_command_with_the_pool() {
+        for (kind, command) in [
+            (ZfsErrorKind::NoSpace, "zfs list -o space -r tank"),
+            (ZfsErrorKind::Quota, "zfs get -r quota,refquota tank"),
+            (ZfsErrorKind::ReadOnly, "zpool import tank"),
+            (ZfsErrorKind::Suspended, "zpool clear tank"),
+            (ZfsErrorKind::KeyUnavailable, "zfs load-key -r tank"),
+        ] {
+            for object in ["tank", "tank/a/b", "tank/a@x", "tank/a#x"] {
+                let error = ZfsError::new("receive", object, kind);
+                assert_eq!(error.family(), Family::Failed);
+                let remedy = error.remedy().unwrap();
+                assert!(remedy.ends_with(command), "{object}: {remedy}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pool_that_is_suspended_or_read_only_is_told_from_other_errors() {
+        use rustix::io::Errno;
+        let kind = |errno: Errno| crate::zfs::kernel::kind_of_errno(errno.raw_os_error());
+        assert_eq!(kind(Errno::AGAIN), ZfsErrorKind::Suspended);
+        assert_eq!(kind(Errno::ROFS), ZfsErrorKind::ReadOnly);
     }
 }

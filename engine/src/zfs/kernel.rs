@@ -581,6 +581,8 @@ fn kind(kind: libzfs::ErrorKind) -> ZfsErrorKind {
         From::NotSupported => ZfsErrorKind::NotSupported,
         From::Invalid => ZfsErrorKind::Invalid,
         From::Io => ZfsErrorKind::Io,
+        From::ReadOnly => ZfsErrorKind::ReadOnly,
+        From::Suspended => ZfsErrorKind::Suspended,
         From::Unavailable => ZfsErrorKind::Unavailable,
         From::Other(errno) => ZfsErrorKind::Other(errno),
     }

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::replicate::{newest_snapshot, replicate};
+use super::replicate::{events, newest_snapshot, replicate};
 use super::{Case, cases};
 use crate::data::Data;
 use crate::dataset::Dataset;
 use crate::guest::{Link, Running, Signal};
 use crate::pair::Pair;
+use crate::slow::SlowLink;
 
 pub(super) const CASES: &[Case] = cases![Zferry:
     a_cut_link_is_noticed_and_the_next_run_converges,
     a_killed_driver_is_no_loss_and_the_next_run_converges,
     a_killed_helper_is_an_error_and_the_next_run_converges,
     a_power_cut_of_the_target_leaves_the_old_state_or_the_new_one,
+    what_has_arrived_survives_reboots_of_both_machines,
 ];
 
 /// Large enough that it takes half a minute over the slowed link.
@@ -28,27 +30,6 @@ const DATA: Data = Data {
 /// Longest that a dead network may go unnoticed (keepalives, heartbeats), with
 /// room for emulation.
 const NOTICE: Duration = Duration::from_secs(300);
-
-/// The link between the guests at 2 Mbit/s, until dropped.
-struct SlowLink<'a>(&'a Pair);
-
-impl<'a> SlowLink<'a> {
-    fn new(pair: &'a Pair) -> Result<Self> {
-        for host in [&pair.source, &pair.target] {
-            host.sh("tc qdisc replace dev eth1 root tbf rate 2mbit burst 32k latency 1s")?;
-        }
-        Ok(Self(pair))
-    }
-}
-
-impl Drop for SlowLink<'_> {
-    fn drop(&mut self) {
-        for host in [&self.0.source, &self.0.target] {
-            // A guest that was switched off has lost it already.
-            let _ = host.run("tc qdisc del dev eth1 root");
-        }
-    }
-}
 
 /// A transfer that is under way: the target's helper has received data.
 struct Underway<'a> {
@@ -68,7 +49,7 @@ fn increment_underway<'a>(pair: &'a Pair, name: &str) -> Result<Underway<'a>> {
     })?;
     replicate(&pair.source, &[source.name(), &target.remote_name()])?;
     source.fill(&DATA)?;
-    let slow = SlowLink::new(pair)?;
+    let slow = SlowLink::new(pair, "2mbit")?;
     let arguments = ["--json", "replicate", source.name(), &target.remote_name()];
     let script = pair.source.zferry(arguments).within(NOTICE);
     let driver = pair.source.spawn(script)?;
@@ -158,6 +139,39 @@ fn a_power_cut_of_the_target_leaves_the_old_state_or_the_new_one(pair: &Pair) ->
     ensure!(
         run.target.guids()?.len() == 1,
         "the base is gone, or a part of the stream stayed"
+    );
+    converges(pair, &run.source, &run.target)
+}
+
+fn what_has_arrived_survives_reboots_of_both_machines(pair: &Pair) -> Result<()> {
+    let mut run = increment_underway(pair, "reboots")?;
+    pair.source.signal(run.driver.pid()?, Signal::Kill)?;
+    run.driver.wait()?;
+    drop(run.slow);
+    pair.target
+        .wait_until("! pgrep -x zferry", NOTICE)
+        .context("the helper of the cut run does not end")?;
+    ensure!(
+        run.target.property("receive_resume_token")? != "-",
+        "nothing of what had arrived is kept"
+    );
+    for host in [&pair.source, &pair.target] {
+        host.sh("zpool sync")?;
+        host.power_off()?;
+    }
+    for host in [&pair.source, &pair.target] {
+        host.boot()?;
+    }
+    pair.recover()?;
+    pair.await_link()?;
+    let arguments = [run.source.name(), &run.target.remote_name()];
+    let text = replicate(&pair.source, &arguments)?.text();
+    let started = events(&text, "transfer_started");
+    ensure!(
+        started
+            .first()
+            .is_some_and(|started| !started.contains("\"resumed_bytes\":null")),
+        "it did not go on with what had arrived: {started:#?}"
     );
     converges(pair, &run.source, &run.target)
 }

@@ -5,6 +5,7 @@
 //! one, write a `fn(&Pair) -> Result<()>` in a module here and list it in that
 //! module's `CASES`.
 
+mod conditions;
 mod conformance;
 mod cuts;
 mod faults;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Case> {
         replicate::CASES,
         refusals::CASES,
         faults::CASES,
+        conditions::CASES,
         sync::CASES,
         cuts::CASES,
         streams::CASES,

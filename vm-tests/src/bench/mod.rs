@@ -6,6 +6,8 @@
 //! take turns within a round, each round begins with another one, and ratios
 //! are taken within a round before their median is.
 
+pub mod cut;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
