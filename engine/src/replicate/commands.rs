@@ -10,6 +10,11 @@ pub(crate) fn snapshot_command(root: &DatasetName, short: &ShortName, scope: Sco
     format!("zfs snapshot {recursive}{root}@{short}")
 }
 
+/// Giving up what a cut receive left.
+pub(crate) fn discard_command(dataset: &DatasetName) -> String {
+    format!("zfs receive -A {dataset}")
+}
+
 /// The base of a stream, without its dataset.
 pub(super) fn base_text(step: &DatasetPlan) -> Option<String> {
     step.step.base().map(|(base, _)| match base {

@@ -447,6 +447,7 @@ fn partial(handle: &Handle, token: String) -> PartialReceive {
         .filter(|content| !content.saved && !content.redacted)
         .map(|content| PartialContent {
             to_guid: Guid(content.to_guid),
+            to_name: SnapshotName::parse(&content.to_name).ok(),
             from_guid: content.from_guid.map(Guid),
             mode: match content.raw {
                 true => SendMode::Raw,

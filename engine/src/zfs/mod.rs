@@ -22,9 +22,9 @@ mod absent;
 pub mod conformance;
 mod error;
 pub mod kernel;
+mod left;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
-mod left;
 mod mounted;
 mod pools;
 mod transfer;
