@@ -26,7 +26,7 @@ impl Transfers<'_> {
             .filter_map(|step| step.discard.as_ref())
         {
             let dataset = &discard.dataset;
-            self.step(self.target, discard_command(dataset));
+            self.step(self.target, discard_command(discard));
             let discarded = self
                 .target
                 .discard_partial(dataset.clone(), discard.token.clone());

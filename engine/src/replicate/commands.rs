@@ -1,7 +1,7 @@
 //! Steps as zfs(8) would be told to do them, for the log.
 
 use crate::name::{DatasetName, ShortName};
-use crate::plan::{DatasetPlan, Step};
+use crate::plan::{DatasetPlan, Discard, Step};
 use crate::zfs::{Base, Scope, SendMode};
 
 /// Taking a snapshot.
@@ -11,8 +11,16 @@ pub(crate) fn snapshot_command(root: &DatasetName, short: &ShortName, scope: Sco
 }
 
 /// Giving up what a cut receive left.
-pub(crate) fn discard_command(dataset: &DatasetName) -> String {
-    format!("zfs receive -A {dataset}")
+pub(crate) fn discard_command(discard: &Discard) -> String {
+    let of = match (&discard.to_name, discard.to_guid) {
+        (Some(name), _) => format!(" of {name}"),
+        (None, Some(guid)) => format!(" of a snapshot with guid {guid}"),
+        (None, None) => String::new(),
+    };
+    format!(
+        "zfs receive -A {}, which gives up {} bytes{of}",
+        discard.dataset, discard.received_bytes
+    )
 }
 
 /// The base of a stream, without its dataset.

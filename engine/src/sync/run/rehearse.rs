@@ -334,12 +334,7 @@ fn transfer_lines(plan: &TreePlan, transfers: &Transfers<'_>) -> Vec<String> {
         .iter()
         .filter_map(|step| step.discard.as_ref())
     {
-        lines.push(format!(
-            "{there}: {} ({} bytes had arrived: {})",
-            discard_command(&discard.dataset),
-            discard.received_bytes,
-            discard.reason.text()
-        ));
+        lines.push(format!("{there}: {}", discard_command(discard)));
     }
     for step in &plan.datasets {
         if let Some(clearing) = &step.clearing {

@@ -14,6 +14,7 @@ mod leftovers;
 mod loss;
 mod mounted;
 mod order;
+mod partial;
 mod peers;
 mod rehearsal;
 mod schedule;
