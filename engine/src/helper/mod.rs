@@ -9,6 +9,7 @@
 mod authorization;
 mod claim;
 mod copies;
+mod holds;
 mod receiving;
 mod requests;
 mod sending;

@@ -6,8 +6,8 @@ use crate::name::{BookmarkName, DatasetName, Guid};
 use crate::plan::{Conflict, DiscardReason, OnPartial};
 use crate::replicate::ReplicateError;
 use crate::sync::run::TargetError;
-use crate::zfs::model::Fault;
 use crate::zfs::Zfs as _;
+use crate::zfs::model::Fault;
 
 /// Of which snapshot a part is to be left in `tank/data`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
