@@ -261,6 +261,7 @@ mod tests {
             compression: Compression::Adaptive,
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,
+            base: engine::hold::BaseHold::default(),
             rehearsal,
         }
     }

@@ -26,8 +26,10 @@
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
 //! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
+//! | holding the new base on the target, where that is asked for | the new and the former base are held | the last transfer's row; holds the newest, releases the others |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
+mod base;
 mod clear;
 mod commands;
 mod error;
@@ -44,5 +46,6 @@ pub use job::{Job, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
+pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{discard_command, send_command, snapshot_command};
 pub(crate) use run::{Transfers, vanished};
