@@ -4,6 +4,7 @@
 mod between;
 mod loss;
 mod peers;
+mod stalls;
 
 use std::sync::Arc;
 use std::time::Duration;
