@@ -4,6 +4,7 @@
 mod between;
 mod loss;
 mod peers;
+mod persist;
 mod stalls;
 
 use std::sync::Arc;
