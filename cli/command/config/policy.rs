@@ -83,6 +83,12 @@ fn settings(resource: &Resource) -> Vec<Setting> {
     if let Some(timeout) = resource.timeout {
         add("timeout", duration_text(timeout), timeout.as_secs().into());
     }
+    for (keyword, time) in [
+        ("retry_for", resource.retry_for),
+        ("stall_timeout", resource.stall_timeout),
+    ] {
+        add(keyword, duration_text(time), time.as_secs().into());
+    }
     for (keyword, word) in [
         ("keep_old", resource.keep_old.as_str()),
         ("rollback", resource.on_modified.as_str()),
