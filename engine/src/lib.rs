@@ -27,6 +27,7 @@ pub mod copies;
 pub mod error;
 pub mod event;
 pub mod helper;
+pub mod hold;
 pub mod image;
 pub mod name;
 pub mod peer;

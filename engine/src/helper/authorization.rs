@@ -84,9 +84,13 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         Request::Snapshot { names } | Request::Hold { names } => {
             names.iter().map(|name| &name.dataset).collect()
         }
-        Request::DestroySnapshots { snapshots } => {
+        Request::DestroySnapshots { snapshots }
+        | Request::HoldKept { snapshots, .. }
+        | Request::ReleaseKept { snapshots, .. } => {
             snapshots.iter().map(|(name, _)| &name.dataset).collect()
         }
+        Request::HoldBases { bases } => bases.iter().map(|(dataset, _)| dataset).collect(),
+        Request::Holds { root, .. } => vec![root],
         Request::RenameDataset { from, to, .. } => vec![from, to],
         Request::OldCopies { of } => vec![of],
         Request::DestroyCopy { of, copy, .. } => vec![of, copy],
@@ -120,6 +124,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hold::HoldTag;
     use crate::name::{Guid, ShortName, SnapshotName};
     use crate::zfs::{DatasetKind, Landing, OnCut, ReceiveRequest, Scope, SendMode, SendRequest};
 
@@ -152,6 +157,24 @@ mod tests {
             },
             Request::DestroySnapshots {
                 snapshots: vec![(snapshot("tank@x"), Guid(1))],
+            },
+            Request::HoldBases {
+                bases: vec![(DatasetName::parse("tank/ab").unwrap(), Guid(1))],
+            },
+            Request::Holds {
+                root: DatasetName::parse("tank").unwrap(),
+                scope: Scope::Recursive,
+            },
+            Request::HoldKept {
+                snapshots: vec![
+                    (snapshot("tank/a@x"), Guid(1)),
+                    (snapshot("tank@x"), Guid(1)),
+                ],
+                tag: HoldTag::for_pair("p"),
+            },
+            Request::ReleaseKept {
+                snapshots: vec![(snapshot("tank@x"), Guid(1))],
+                tag: HoldTag::for_pair("p"),
             },
             Request::RenameSnapshot {
                 from: snapshot("tank/b@x"),

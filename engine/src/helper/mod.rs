@@ -10,6 +10,7 @@ mod activity;
 mod authorization;
 mod claim;
 mod copies;
+mod holds;
 mod receiving;
 mod requests;
 mod sending;

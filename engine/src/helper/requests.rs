@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::hold::HoldTag;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::protocol::message::{
     Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request,
@@ -14,6 +15,7 @@ use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimError, ClaimFolder};
 use super::copies;
+use super::holds;
 use super::serve::{Reach, StateKeeper};
 
 /// What a request may use.
@@ -46,6 +48,10 @@ pub(super) fn carry_out(request: Request, context: Context<'_>) -> Vec<Reply> {
             Ok(Some(datasets)) => parts(datasets),
             Err(error) => vec![Reply::Failed(error.into())],
         };
+    }
+    if let Request::Holds { root, scope } = request {
+        let listed = holds::list(context.zfs, &root, scope);
+        return listed.unwrap_or_else(|failure| vec![Reply::Failed(failure)]);
     }
     vec![single(request, context).unwrap_or_else(Reply::Failed)]
 }
@@ -114,7 +120,26 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         }
         Request::Hold { names } => {
             check_count(names.len())?;
-            context.holds.push(zfs.hold(&names)?);
+            let tag = HoldTag::for_run(context.driver);
+            context.holds.push(zfs.hold(&names, &tag)?);
+            Ok(Reply::Done)
+        }
+        Request::HoldBases { bases } => {
+            check_count(bases.len())?;
+            let names = holds::by_guid(zfs, bases)?;
+            let tag = HoldTag::for_run(context.driver);
+            context.holds.push(zfs.hold(&names, &tag)?);
+            Ok(Reply::Done)
+        }
+        Request::HoldKept { snapshots, tag } => {
+            check_count(snapshots.len())?;
+            holds::keep(zfs, snapshots, &tag)?;
+            Ok(Reply::Done)
+        }
+        Request::ReleaseKept { snapshots, tag } => {
+            check_count(snapshots.len())?;
+            let names = still_the_same(zfs, snapshots)?;
+            zfs.release(&names, &tag)?;
             Ok(Reply::Done)
         }
         Request::Release => {
@@ -162,9 +187,11 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
                 .map_err(|reason| state_failure(&service, &rid, reason))?;
             Ok(Reply::State { state })
         }
-        Request::Tree { .. } | Request::Send { .. } | Request::Receive { .. } | Request::Cancel => {
-            Err(Failure::BadRequest("out of turn".to_owned()))
-        }
+        Request::Tree { .. }
+        | Request::Holds { .. }
+        | Request::Send { .. }
+        | Request::Receive { .. }
+        | Request::Cancel => Err(Failure::BadRequest("out of turn".to_owned())),
     }
 }
 
@@ -248,7 +275,7 @@ fn check_ancestors(
 
 /// The names of those snapshots that exist, if they all have the expected
 /// guids. A name may have been given to another snapshot since it was listed.
-fn still_the_same(
+pub(super) fn still_the_same(
     zfs: &dyn Zfs,
     snapshots: Vec<(SnapshotName, Guid)>,
 ) -> Result<Vec<SnapshotName>, Failure> {

@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::error::{PeerCause, PeerError};
 use super::stall::{Limits, Stalled};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
+use crate::hold::{Held, HoldTag};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::protocol::hello::About;
 use crate::protocol::message::{Reply, Request};
@@ -251,6 +252,68 @@ impl Peer {
     /// [`PeerError`]; then none is held.
     pub async fn hold(&mut self, names: Vec<SnapshotName>) -> Result<(), PeerError> {
         self.order(&Request::Hold { names }).await
+    }
+
+    /// Holds snapshots of these datasets, by guid, until [`Self::release`] or
+    /// the end of the session.
+    ///
+    /// # Errors
+    /// [`PeerError`], `NotFound` if one is not there any more; then none is held.
+    pub async fn hold_bases(&mut self, bases: Vec<(DatasetName, Guid)>) -> Result<(), PeerError> {
+        self.order(&Request::HoldBases { bases }).await
+    }
+
+    /// Who holds snapshots of a dataset or tree.
+    ///
+    /// # Errors
+    /// [`PeerError`], `NotFound` if it does not exist.
+    pub async fn holds(
+        &mut self,
+        root: &DatasetName,
+        scope: Scope,
+    ) -> Result<Vec<Held>, PeerError> {
+        let root = root.clone();
+        self.request(&Request::Holds { root, scope }).await?;
+        let mut held: Vec<Held> = Vec::new();
+        loop {
+            match self.reply().await? {
+                Reply::Holds { part, more } => {
+                    held.extend(part);
+                    if held.len() > LISTING_ENTRIES_MAX {
+                        return Err(self.confused("its list of holds has no end"));
+                    }
+                    if !more {
+                        return Ok(held);
+                    }
+                }
+                _ => return Err(self.confused("a list of holds was due")),
+            }
+        }
+    }
+
+    /// Holds snapshots that have these guids until [`Self::release_kept`]. What
+    /// has the tag already stays as it is.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none is held that was not before.
+    pub async fn hold_kept(
+        &mut self,
+        snapshots: Vec<(SnapshotName, Guid)>,
+        tag: HoldTag,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::HoldKept { snapshots, tag }).await
+    }
+
+    /// Releases a hold on snapshots that have these guids.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then none was released.
+    pub async fn release_kept(
+        &mut self,
+        snapshots: Vec<(SnapshotName, Guid)>,
+        tag: HoldTag,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::ReleaseKept { snapshots, tag }).await
     }
 
     /// Releases what this session holds.

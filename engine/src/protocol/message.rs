@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Family;
+use crate::hold::{Held, HoldTag};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::compress::Compression;
 use crate::zfs::{
@@ -113,8 +114,38 @@ pub enum Request {
         /// Which.
         names: Vec<SnapshotName>,
     },
+    /// Hold snapshots of these datasets, by guid, until [`Request::Release`] or
+    /// the end of the session: what streams go onto. Answer: [`Reply::Done`].
+    HoldBases {
+        /// Dataset and guid of each.
+        bases: Vec<(DatasetName, Guid)>,
+    },
     /// Release everything this session holds. Answer: [`Reply::Done`].
     Release,
+    /// Say who holds snapshots. Answer: [`Reply::Holds`] parts.
+    Holds {
+        /// The dataset.
+        root: DatasetName,
+        /// Whether its descendants are meant too.
+        scope: Scope,
+    },
+    /// Hold snapshots until [`Request::ReleaseKept`], through the end of the
+    /// session and of the machine; those that have the tag already stay as they
+    /// are. Each has to have the given guid. Answer: [`Reply::Done`].
+    HoldKept {
+        /// Which, and who they have to be.
+        snapshots: Vec<(SnapshotName, Guid)>,
+        /// The tag.
+        tag: HoldTag,
+    },
+    /// Release a hold on snapshots that still have the given guids; those that
+    /// are gone or not held are no error. Answer: [`Reply::Done`].
+    ReleaseKept {
+        /// Which, and who they have to be.
+        snapshots: Vec<(SnapshotName, Guid)>,
+        /// The tag.
+        tag: HoldTag,
+    },
     /// Say which dataset is mounted at a path. Answer: [`Reply::Mounted`].
     MountedAt {
         /// An absolute path of the helper's machine.
@@ -212,6 +243,13 @@ pub enum Reply {
     },
     /// It was done.
     Done,
+    /// A part of the holds, in the order of datasets and snapshots.
+    Holds {
+        /// Who holds what.
+        part: Vec<Held>,
+        /// True if more parts follow.
+        more: bool,
+    },
     /// A state.
     State {
         /// The state file's content, if there is one.
@@ -237,7 +275,7 @@ impl Reply {
     pub fn made_printable(self) -> Self {
         match self {
             Self::Failed(failure) => Self::Failed(failure.made_printable()),
-            Self::Received { .. } => printable(self),
+            Self::Received { .. } | Self::Holds { .. } => printable(self),
             other => other,
         }
     }

@@ -46,8 +46,9 @@ pub enum ReplicateError {
     /// A step other than a transfer failed.
     #[error(transparent)]
     Peer(#[from] PeerError),
-    /// Between listing and sending a snapshot was destroyed or renamed.
-    #[error("a snapshot of the source vanished before it could be sent: {cause}")]
+    /// Between listing and sending a snapshot was destroyed or renamed: one that
+    /// was to be sent, or what the stream goes onto.
+    #[error("a snapshot vanished before it could be held and sent: {cause}")]
     Vanished {
         /// What ZFS said.
         #[source]

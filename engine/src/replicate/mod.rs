@@ -18,6 +18,7 @@
 //! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
 //! | rolling some datasets back | these are at their base | rolls the others back |
 //! | creating ancestors | empty datasets | uses them |
+//! | holding both sides' bases and what is sent | nothing: these holds end with the helpers | the same |
 //! | some of the snapshots in between | these are on both sides | goes on from the newest of them |
 //! | some datasets of a tree | these have the new snapshot | has it as their base |
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |

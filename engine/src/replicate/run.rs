@@ -285,8 +285,8 @@ impl Transfers<'_> {
     }
 
     /// Carries out a plan without conflicts. Ancestors of `target_root` are
-    /// created if `root_is_new`. What is sent, and what it starts from, is held
-    /// on the source meanwhile.
+    /// created if `root_is_new`. Held meanwhile: on the source what is sent and
+    /// what it starts from, on the target what the streams go onto.
     pub(crate) async fn run(
         &mut self,
         plan: &TreePlan,
@@ -299,17 +299,23 @@ impl Transfers<'_> {
             }
         }
         let outcome = self.hold_and_transfer(plan).await;
-        // The hold ends with the session at the latest; an error here must not
+        // The holds end with the sessions at the latest; an error here must not
         // hide the outcome.
         let released = self.source.release().await;
+        let released_there = self.target.release().await;
         let report = outcome?;
         released?;
+        released_there?;
         Ok(report)
     }
 
     async fn hold_and_transfer(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
         for part in snapshots_in_use(plan).chunks(NAMES_MAX) {
             let held = self.source.hold(part.to_vec()).await;
+            held.map_err(vanished)?;
+        }
+        for part in bases_in_use(plan).chunks(NAMES_MAX) {
+            let held = self.target.hold_bases(part.to_vec()).await;
             held.map_err(vanished)?;
         }
         self.clear(plan).await?;
@@ -332,6 +338,10 @@ impl Transfers<'_> {
             }
             let mut moved = Moved::default();
             for (hop, stream) in step.streams().enumerate() {
+                if let (true, Some(base)) = (hop > 0, base_in_use(stream)) {
+                    let held = self.target.hold_bases(vec![base]).await;
+                    held.map_err(vanished)?;
+                }
                 let now = self.transfer_one((n, hop), stream).await.map_err(|cause| {
                     let done = report.datasets.len();
                     ReplicateError::Transfer {
@@ -498,6 +508,18 @@ pub(crate) fn vanished(error: PeerError) -> ReplicateError {
         },
         _ => error.into(),
     }
+}
+
+/// What a stream goes onto: the dataset of the target, and the guid.
+fn base_in_use(stream: &DatasetPlan) -> Option<(DatasetName, Guid)> {
+    let (_, guid) = stream.step.base()?;
+    Some((stream.target.dataset.clone(), guid))
+}
+
+/// What the streams of `plan` go onto, as far as it is there when they begin.
+fn bases_in_use(plan: &TreePlan) -> Vec<(DatasetName, Guid)> {
+    let first = |step: &DatasetPlan| base_in_use(step.streams().next()?);
+    plan.datasets.iter().filter_map(first).collect()
 }
 
 /// Everything on the source that the streams of `plan` read from, each once.

@@ -2,6 +2,7 @@
 //! operation.
 
 mod between;
+mod holds;
 mod loss;
 mod peers;
 mod persist;

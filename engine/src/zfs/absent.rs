@@ -9,6 +9,7 @@ use std::path::Path;
 use super::{
     Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError,
 };
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -53,7 +54,16 @@ impl Zfs for Absent {
     fn destroy_bookmarks(&self, _: &[BookmarkName]) -> Result<(), ZfsError> {
         self.say()
     }
-    fn hold(&self, _: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
+    fn hold(&self, _: &[SnapshotName], _: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
+        self.say()
+    }
+    fn hold_kept(&self, _: &[SnapshotName], _: &HoldTag) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn release(&self, _: &[SnapshotName], _: &HoldTag) -> Result<(), ZfsError> {
+        self.say()
+    }
+    fn holds(&self, _: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
         self.say()
     }
     fn rollback(&self, _: &SnapshotName) -> Result<(), ZfsError> {

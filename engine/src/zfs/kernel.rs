@@ -8,7 +8,6 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use libzfs::{Core, Depth, Handle};
 
@@ -18,6 +17,7 @@ use super::{
     ReceiveRequest, ResumePoint, Scope, SendMode, SendRequest, Snapshot, Zfs, ZfsError,
     ZfsErrorKind,
 };
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -25,8 +25,6 @@ use crate::stream::record::BeginRecord;
 #[derive(Debug)]
 pub struct Kernel {
     core: Core,
-    /// Makes hold tags unique within this process.
-    holds: AtomicU64,
 }
 
 impl Kernel {
@@ -37,10 +35,7 @@ impl Kernel {
     /// `Unavailable`, with what is missing and the package that has it.
     pub fn open() -> Result<Arc<dyn Zfs>, ZfsError> {
         let core = Core::open().map_err(|error| translated(&error))?;
-        Ok(Arc::new(Self {
-            core,
-            holds: AtomicU64::new(0),
-        }))
+        Ok(Arc::new(Self { core }))
     }
 }
 
@@ -228,19 +223,44 @@ impl Zfs for Kernel {
             .map_err(|error| translated(&error))
     }
 
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
-        // A tag that is used again on the same snapshot would be released
-        // together with this one.
-        let tag = format!(
-            "zferry-{}-{}",
-            std::process::id(),
-            self.holds.fetch_add(1, Ordering::Relaxed)
-        );
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
         let guard = self
             .core
-            .hold_until_dropped(&tag, &texts(names))
+            .hold_until_dropped(tag.as_str(), &texts(names))
             .map_err(|error| translated(&error))?;
         Ok(Box::new(KernelHold(guard)))
+    }
+
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let held = self.core.hold(tag.as_str(), &texts(names));
+        let Err(error) = held else { return Ok(()) };
+        let error = translated(&error);
+        if error.kind == ZfsErrorKind::NotFound {
+            // The kernel holds those that are there. None had the tag before.
+            self.release(names, tag)?;
+        }
+        Err(error)
+    }
+
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        match self.core.release(tag.as_str(), &texts(names)) {
+            // The others are released.
+            Err(error) if error.kind() == libzfs::ErrorKind::NotFound => Ok(()),
+            released => released.map_err(|error| translated(&error)),
+        }
+    }
+
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
+        let holds = self.core.holds(&snapshot.to_string());
+        let holds = holds.map_err(|error| translated(&error))?;
+        let told = |hold: libzfs::Hold| (hold.tag, hold.creation_seconds);
+        Ok(holds.into_iter().map(told).collect())
     }
 
     fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -285,11 +286,35 @@ pub trait Zfs: Send + Sync {
 
     /// Holds the snapshots until the returned value is dropped or this process
     /// ends, however it ends (`lzc_hold` with a cleanup fd). A hold belongs to
-    /// the snapshot, whatever it is called meanwhile.
+    /// the snapshot, whatever it is called meanwhile. The tag is one that was
+    /// never used before ([`HoldTag::for_run`]).
     ///
     /// # Errors
     /// `NotFound` if one is missing; then none is held.
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError>;
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError>;
+
+    /// Holds the snapshots until [`Self::release`], through crashes and reboots
+    /// (`lzc_hold`). All in one transaction.
+    ///
+    /// # Errors
+    /// `NotFound` if one is missing, `Exists` if one has the tag; none is held
+    /// then. A crash on the way back from `NotFound` leaves those that are there
+    /// held.
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError>;
+
+    /// Releases a hold on all of them, in one transaction (`lzc_release`).
+    /// Snapshots that are missing or do not have it are no error.
+    ///
+    /// # Errors
+    /// `CrossDevice` if they are in two pools.
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError>;
+
+    /// The holds on a snapshot by tag, whoever placed them, each with the time
+    /// of that: seconds since 1970 (`lzc_get_holds`).
+    ///
+    /// # Errors
+    /// `NotFound`.
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError>;
 
     /// Discards what was written to a dataset after `to`, its newest snapshot
     /// (`lzc_rollback_to`).

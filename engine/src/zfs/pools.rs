@@ -16,6 +16,7 @@ use super::{
     Base, Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs,
     ZfsError, ZfsErrorKind, mounted,
 };
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -251,11 +252,29 @@ impl Zfs for Pools {
         }
     }
 
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
         match self.of_all("hold", datasets(names))? {
             None => Ok(Box::new(Nothing)),
-            Some(zfs) => zfs.hold(names),
+            Some(zfs) => zfs.hold(names, tag),
         }
+    }
+
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        match self.of_all("hold", datasets(names))? {
+            None => Ok(()),
+            Some(zfs) => zfs.hold_kept(names, tag),
+        }
+    }
+
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        match self.of_all("release", datasets(names))? {
+            None => Ok(()),
+            Some(zfs) => zfs.release(names, tag),
+        }
+    }
+
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
+        self.of(&snapshot.dataset)?.holds(snapshot)
     }
 
     /// Images are mounted nowhere; what is mounted belongs to the kernel.
@@ -391,7 +410,10 @@ mod tests {
             pools.snapshot(&names).unwrap_err().kind,
             ZfsErrorKind::CrossDevice
         );
-        let held = pools.hold(&names).err().map(|error| error.kind);
+        let held = pools
+            .hold(&names, &HoldTag::for_run("test"))
+            .err()
+            .map(|error| error.kind);
         assert_eq!(held, Some(ZfsErrorKind::CrossDevice));
         let request = SendRequest {
             snapshot: names[0].clone(),

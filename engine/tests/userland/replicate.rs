@@ -8,6 +8,7 @@ use std::time::Duration;
 use engine::error::Family;
 use engine::event::{Event, Observer};
 use engine::helper::{Authorization, Helper, serve};
+use engine::hold::HoldTag;
 use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
@@ -74,8 +75,17 @@ impl Zfs for Flaky {
     fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError> {
         self.pools.destroy_bookmarks(names)
     }
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
-        self.pools.hold(names)
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
+        self.pools.hold(names, tag)
+    }
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        self.pools.hold_kept(names, tag)
+    }
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        self.pools.release(names, tag)
+    }
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
+        self.pools.holds(snapshot)
     }
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {
         self.pools.rollback(to)

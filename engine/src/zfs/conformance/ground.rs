@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{Failed, Fixture, Outcome, PoolNames};
+use crate::hold::HoldTag;
 use crate::name::{DatasetName, ShortName, SnapshotName};
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
 use crate::zfs::{
-    Base, Dataset, DatasetKind, Landing, OnCut, PropertyRefusal, ReceiveRequest, Scope, SendMode,
-    SendRequest, Snapshot, Zfs, ZfsError,
+    Base, Dataset, DatasetKind, Hold, Landing, OnCut, PropertyRefusal, ReceiveRequest, Scope,
+    SendMode, SendRequest, Snapshot, Zfs, ZfsError,
 };
 
 /// Size of the volumes, bytes.
@@ -46,6 +47,11 @@ pub(super) fn at(dataset: &DatasetName, text: &str) -> Result<SnapshotName, Fail
 }
 
 impl<'a> Ground<'a> {
+    /// Holds snapshots until the value is dropped, by a tag of its own.
+    pub(super) fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
+        self.zfs.hold(names, &HoldTag::for_run("conformance"))
+    }
+
     pub(super) fn prepare(fixture: &'a dyn Fixture, pools: &PoolNames) -> Result<Self, Failed> {
         let root = |pool: &DatasetName| DatasetName::parse(&format!("{pool}/{NAME}"));
         let ground = Self {

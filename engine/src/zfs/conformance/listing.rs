@@ -157,7 +157,7 @@ fn a_snapshot_tells_what_was_written_before_it_and_what_keeps_it(ground: &Ground
         same!((holds, clones), (0, 0), "holds and clones");
     }
     same!(told(1)?, (0, 0, 0), "of a snapshot without a change");
-    let held = ground.zfs.hold(&[at(&volume, "nothing")?])?;
+    let held = ground.hold(&[at(&volume, "nothing")?])?;
     same!(told(1)?.1, 1, "holds");
     drop(held);
     super::eventually("the hold ends", || Ok(told(1)?.1 == 0))?;

@@ -16,7 +16,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
 fn a_renamed_snapshot_is_the_same_one(ground: &Ground<'_>) -> Outcome {
     let a = ground.filesystem("a")?;
     let before = ground.snapshot(&a, "s")?;
-    let hold = ground.zfs.hold(&[at(&a, "s")?])?;
+    let hold = ground.hold(&[at(&a, "s")?])?;
     let rename = |from: &str, to: &str, scope| {
         let (from, to) = (at(&a, from)?, short(to)?);
         Ok::<_, super::Failed>(ground.zfs.rename_snapshot(&from, &to, scope)?)

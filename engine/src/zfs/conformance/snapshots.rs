@@ -101,7 +101,7 @@ fn a_held_snapshot_is_busy_and_none_is_destroyed(ground: &Ground<'_>) -> Outcome
         ground.snapshot(&a, short)?;
     }
     let names = [at(&a, "s")?, at(&a, "t")?];
-    let hold = ground.zfs.hold(&names[1..])?;
+    let hold = ground.hold(&names[1..])?;
     let error = refused(ground.zfs.destroy_snapshots(&names), ZfsErrorKind::Busy)?;
     same!(error.items.len(), 1, "reasons");
     same!(error.items[0].name, names[1].to_string(), "whose reason");

@@ -4,7 +4,7 @@
 //! Names are texts here, as one types them; a text that is no name is a
 //! mistake of the test and panics.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::content::{Block, Content};
 use super::datasets::Encrypting;
@@ -257,9 +257,9 @@ impl<'a> Hands<'a> {
     /// # Errors
     /// `NotFound`, `Exists` if it has the tag.
     pub fn hold(self, name: &str, tag: &str) -> Result<(), ZfsError> {
-        self.tags(name, "hold", |tags| match tags.insert(tag.to_owned()) {
-            true => Ok(()),
-            false => Err(ZfsErrorKind::Exists),
+        self.tags(name, "hold", |tags| match tags.insert(tag.to_owned(), 0) {
+            None => Ok(()),
+            Some(_) => Err(ZfsErrorKind::Exists),
         })
     }
 
@@ -269,8 +269,8 @@ impl<'a> Hands<'a> {
     /// `NotFound` if the snapshot or the tag is missing.
     pub fn release(self, name: &str, tag: &str) -> Result<(), ZfsError> {
         self.tags(name, "release", |tags| match tags.remove(tag) {
-            true => Ok(()),
-            false => Err(ZfsErrorKind::NotFound),
+            Some(_) => Ok(()),
+            None => Err(ZfsErrorKind::NotFound),
         })
     }
 
@@ -278,7 +278,7 @@ impl<'a> Hands<'a> {
         self,
         name: &str,
         operation: &'static str,
-        change: impl FnOnce(&mut BTreeSet<String>) -> Result<(), ZfsErrorKind>,
+        change: impl FnOnce(&mut BTreeMap<String, u64>) -> Result<(), ZfsErrorKind>,
     ) -> Result<(), ZfsError> {
         let snapshot = snapshot(name);
         self.act(operation, name, |machine| {
@@ -448,7 +448,7 @@ impl<'a> Hands<'a> {
     pub fn holds(self, name: &str) -> Vec<String> {
         let machine = self.model.lock();
         let snapshot = machine.snapshot(&snapshot(name));
-        snapshot.map_or_else(|_| Vec::new(), |s| s.hold_tags.iter().cloned().collect())
+        snapshot.map_or_else(|_| Vec::new(), |s| s.hold_tags.keys().cloned().collect())
     }
 }
 

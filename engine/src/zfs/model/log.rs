@@ -8,6 +8,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use super::bookmarks::bookmark_name;
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::zfs::ZfsErrorKind;
 use crate::zfs::{
@@ -143,6 +144,24 @@ impl Call {
     pub(super) fn release(names: &[SnapshotName]) -> Self {
         let command = format!("zfs release TEMPORARY {}", list(names));
         Self::act("release", list(names), command)
+    }
+
+    pub(super) fn hold_kept(names: &[SnapshotName], tag: &HoldTag) -> Self {
+        let command = format!("zfs hold {tag} {}", list(names));
+        Self::act("hold", list(names), command)
+    }
+
+    pub(super) fn release_kept(names: &[SnapshotName], tag: &HoldTag) -> Self {
+        let command = format!("zfs release {tag} {}", list(names));
+        Self::act("release", list(names), command)
+    }
+
+    pub(super) fn holds(snapshot: &SnapshotName) -> Self {
+        Self::look(
+            "list the holds on",
+            snapshot,
+            format!("zfs holds {snapshot}"),
+        )
     }
 
     pub(super) fn mounted_at(path: &Path) -> Self {

@@ -71,7 +71,8 @@ pub(super) struct SnapshotNode {
     pub(super) content: Content,
     /// Names the encryption of the blocks; `None` without encryption.
     pub(super) ivset: Option<u64>,
-    pub(super) hold_tags: BTreeSet<String>,
+    /// With the time of each, seconds since 1970.
+    pub(super) hold_tags: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -331,7 +332,7 @@ impl Machine {
         }
         let tags = std::mem::take(&mut self.temporary_tags);
         for snapshot in self.datasets.values_mut().flat_map(|d| &mut d.snapshots) {
-            snapshot.hold_tags.retain(|tag| !tags.contains(tag));
+            snapshot.hold_tags.retain(|tag, _| !tags.contains(tag));
         }
     }
 }

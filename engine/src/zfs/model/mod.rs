@@ -26,6 +26,7 @@ use super::{
     Dataset, Hold, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, Zfs, ZfsError,
     ZfsErrorKind,
 };
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -260,7 +261,7 @@ impl Hold for TemporaryHold {}
 impl Drop for TemporaryHold {
     fn drop(&mut self) {
         let mut machine = self.model.lock();
-        let released = machine.release(&self.tag);
+        let released = machine.end_hold(&self.tag);
         if !released.is_empty() {
             let call = Call::release(&released);
             machine.log.push(Logged {
@@ -350,10 +351,31 @@ impl Zfs for Model {
         })
     }
 
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
-        let tag = self.call(Call::hold(names), |machine| machine.hold(names))?;
-        let model = self.clone();
-        Ok(Box::new(TemporaryHold { model, tag }))
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
+        self.call(Call::hold(names), |machine| machine.hold(names, tag))?;
+        Ok(Box::new(TemporaryHold {
+            model: self.clone(),
+            tag: tag.to_string(),
+        }))
+    }
+
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        self.call(Call::hold_kept(names, tag), |machine| {
+            machine.hold_kept(names, tag)
+        })
+    }
+
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        self.call(Call::release_kept(names, tag), |machine| {
+            machine.release(names, tag)
+        })
+    }
+
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
+        self.call(
+            Call::holds(snapshot),
+            |machine| Ok(machine.holds(snapshot)?),
+        )
     }
 
     fn dataset_mounted_at(&self, path: &Path) -> Result<Option<DatasetName>, ZfsError> {

@@ -4,7 +4,7 @@
 //! The checks and their order are those of `recv_begin_check_existing_impl`
 //! and `dmu_recv_end_check` without force.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::content::{Block, Extent, Space};
@@ -358,7 +358,7 @@ impl Machine {
             creation_seconds: begin.creation_seconds,
             content: node.head.clone(),
             ivset,
-            hold_tags: BTreeSet::new(),
+            hold_tags: BTreeMap::new(),
         });
         if (request.landing, request.kind) == (Landing::Create, DatasetKind::Filesystem) {
             node.settings.set_local(Property {

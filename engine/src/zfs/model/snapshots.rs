@@ -1,8 +1,9 @@
 //! Snapshots: taken, destroyed, renamed and held, all of a call or none.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::machine::{Machine, Refusal, SnapshotNode};
+use crate::hold::HoldTag;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{ItemError, Scope, ZfsErrorKind};
 
@@ -77,7 +78,7 @@ impl Machine {
             creation_seconds,
             content: node.head.clone(),
             ivset: node.encryption_root.map(|_| ivset),
-            hold_tags: BTreeSet::new(),
+            hold_tags: BTreeMap::new(),
         };
         node.snapshots.push(snapshot);
         Ok(())
@@ -172,32 +173,68 @@ impl Machine {
         Ok(())
     }
 
-    /// Puts a hold that ends with the process on all snapshots; returns its tag.
-    pub(super) fn hold(&mut self, names: &[SnapshotName]) -> Result<String, Refusal> {
+    /// Puts a hold that ends with the process on all snapshots.
+    pub(super) fn hold(&mut self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), Refusal> {
+        self.hold_kept(names, tag)?;
+        self.temporary_tags.insert(tag.to_string());
+        Ok(())
+    }
+
+    /// Puts a hold on all snapshots.
+    pub(super) fn hold_kept(
+        &mut self,
+        names: &[SnapshotName],
+        tag: &HoldTag,
+    ) -> Result<(), Refusal> {
         let unique: BTreeSet<_> = names.iter().collect();
         one_pool(names.iter().map(|name| &name.dataset))?;
-        Self::check_each(&unique, |name| self.snapshot(name).map(drop))?;
-        // Unique: a tag that was released and given again would end with the
-        // first holder (and does, in the kernel).
-        let tag = format!("model-{}", self.new_object().0);
+        Self::check_each(&unique, |name| {
+            let tags = &self.snapshot(name)?.hold_tags;
+            match tags.contains_key(tag.as_str()) {
+                true => Err(ZfsErrorKind::Exists),
+                false => Ok(()),
+            }
+        })?;
+        let now = self.clock_seconds;
         for name in unique {
             let node = self.dataset_mut(&name.dataset)?;
             if let Some(snapshot) = node.snapshot_mut(&name.short) {
-                snapshot.hold_tags.insert(tag.clone());
+                snapshot.hold_tags.insert(tag.to_string(), now);
             }
         }
-        self.temporary_tags.insert(tag.clone());
-        Ok(tag)
+        Ok(())
+    }
+
+    /// Takes a hold away wherever it is on these.
+    pub(super) fn release(&mut self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), Refusal> {
+        one_pool(names.iter().map(|name| &name.dataset))?;
+        for name in names {
+            if let Ok(node) = self.dataset_mut(&name.dataset)
+                && let Some(snapshot) = node.snapshot_mut(&name.short)
+            {
+                snapshot.hold_tags.remove(tag.as_str());
+            }
+        }
+        Ok(())
+    }
+
+    /// The holds on a snapshot, by tag.
+    pub(super) fn holds(&self, name: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsErrorKind> {
+        let tags = &self.snapshot(name)?.hold_tags;
+        Ok(tags
+            .iter()
+            .map(|(tag, since)| (tag.clone(), *since))
+            .collect())
     }
 
     /// Ends a temporary hold on whatever the snapshots are called by now.
     /// Returns their names; none if the hold ended with a crash before.
-    pub(super) fn release(&mut self, tag: &str) -> Vec<SnapshotName> {
+    pub(super) fn end_hold(&mut self, tag: &str) -> Vec<SnapshotName> {
         let mut released = Vec::new();
         if self.temporary_tags.remove(tag) {
             for (dataset, node) in &mut self.datasets {
                 for snapshot in &mut node.snapshots {
-                    if snapshot.hold_tags.remove(tag) {
+                    if snapshot.hold_tags.remove(tag).is_some() {
                         released.push(SnapshotName {
                             dataset: dataset.clone(),
                             short: snapshot.short.clone(),

@@ -12,6 +12,7 @@ use ::userland::protocol::{self as wire, Answer, Call};
 
 use super::translate::Tried;
 use super::{first, texts};
+use crate::hold::HoldTag;
 use crate::name::{DatasetName, SnapshotName};
 use crate::zfs::{Hold, ZfsError};
 
@@ -30,19 +31,19 @@ impl ImageHold {
     /// Holds all of them or none.
     pub(super) fn take(
         pool: &Arc<Pool>,
-        tag: String,
+        tag: &HoldTag,
         names: &[SnapshotName],
     ) -> Result<Self, ZfsError> {
         let tried = Tried::new("hold", first(names));
         let call = Call::Hold {
             names: texts(names),
-            tag: tag.clone(),
+            tag: tag.to_string(),
             temporary: true,
         };
         // From here on dropping it releases whatever is held.
         let mut hold = Self {
             pool: Arc::clone(pool),
-            tag,
+            tag: tag.to_string(),
             names: texts(names),
             guids: BTreeSet::new(),
         };

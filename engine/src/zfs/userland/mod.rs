@@ -11,7 +11,6 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ::userland::Pool;
 use ::userland::protocol::{self as wire, Answer, Call};
@@ -20,6 +19,7 @@ use super::{
     Dataset, DatasetKind, Hold, Landing, NewBookmark, OnCut, PropertyRefusal, ReceiveRequest,
     Scope, SendRequest, Zfs, ZfsError, ZfsErrorKind,
 };
+use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
@@ -43,8 +43,6 @@ use translate::{Tried, canmount, kind_of_errno};
 pub struct ImagePool {
     image: Image,
     pool: Arc<Pool>,
-    /// Makes hold tags unique within this process.
-    holds: AtomicU64,
 }
 
 /// Space of a pool, in bytes.
@@ -108,7 +106,6 @@ impl ImagePool {
         Self {
             image: image.clone(),
             pool: Arc::new(pool),
-            holds: AtomicU64::new(0),
         }
     }
 
@@ -435,15 +432,49 @@ impl Zfs for ImagePool {
         self.order(&Tried::new("destroy", first(names)), call)
     }
 
-    fn hold(&self, names: &[SnapshotName]) -> Result<Box<dyn Hold>, ZfsError> {
-        // A tag that is used again on the same snapshot would be released
-        // together with this one.
-        let tag = format!(
-            "zferry-{}-{}",
-            std::process::id(),
-            self.holds.fetch_add(1, Ordering::Relaxed)
-        );
+    fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
         Ok(Box::new(ImageHold::take(&self.pool, tag, names)?))
+    }
+
+    fn hold_kept(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let call = Call::Hold {
+            names: texts(names),
+            tag: tag.to_string(),
+            temporary: false,
+        };
+        let held = self.order(&Tried::new("hold", first(names)), call);
+        if let Err(error) = &held
+            && error.kind == ZfsErrorKind::NotFound
+        {
+            // ZFS holds those that are there. None had the tag before.
+            self.release(names, tag)?;
+        }
+        held
+    }
+
+    fn release(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<(), ZfsError> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let call = Call::Release {
+            names: texts(names),
+            tag: tag.to_string(),
+        };
+        self.order(&Tried::new("release", first(names)), call)
+    }
+
+    fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
+        let tried = Tried::new("list the holds on", snapshot);
+        let call = Call::Holds {
+            snapshot: snapshot.to_string(),
+        };
+        match self.ask(&tried, call)? {
+            Answer::Holds(holds) => Ok(holds),
+            _ => Err(tried.confused()),
+        }
     }
 
     fn rollback(&self, to: &SnapshotName) -> Result<(), ZfsError> {

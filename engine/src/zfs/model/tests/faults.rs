@@ -1,6 +1,7 @@
 //! Faults and crashes, and a sweep as the engine makes them.
 
 use super::*;
+use crate::hold::HoldTag;
 
 /// One step of a small replication: the newest common snapshot by guid, then
 /// what is missing on the target.
@@ -14,7 +15,9 @@ fn replicate(source: &Model, target: &Model) -> Result<(), ZfsErrorKind> {
     source
         .snapshot(std::slice::from_ref(&tosend))
         .map_err(fail)?;
-    let _hold = source.hold(std::slice::from_ref(&tosend)).map_err(fail)?;
+    let _hold = source
+        .hold(std::slice::from_ref(&tosend), &HoldTag::for_run("test"))
+        .map_err(fail)?;
     let left = source
         .tree(&from, Scope::One)
         .map_err(fail)?
@@ -125,12 +128,12 @@ fn a_crash_midway_creates_a_part_of_the_ancestors() {
 fn temporary_holds_end_with_the_process_and_permanent_ones_do_not() {
     let (model, _) = pair();
     let names = snapshots(&["tank/a@s1"]);
-    let old = model.hold(&names).unwrap();
+    let old = model.hold(&names, &HoldTag::for_run("test")).unwrap();
     model.by_hand().hold("tank/a@s1", "keep").unwrap();
     model.crash();
     assert_eq!(model.by_hand().holds("tank/a@s1"), ["keep"]);
     model.revive();
-    let _new = model.hold(&names).unwrap();
+    let _new = model.hold(&names, &HoldTag::for_run("test")).unwrap();
     // A value that outlived its process releases nothing of the next.
     drop(old);
     assert_eq!(model.by_hand().holds("tank/a@s1").len(), 2);

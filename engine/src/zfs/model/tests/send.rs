@@ -1,6 +1,7 @@
 //! The sending side.
 
 use super::*;
+use crate::hold::HoldTag;
 use crate::zfs::Property;
 
 #[test]
@@ -202,7 +203,11 @@ fn the_log_has_the_commands_that_did_something() {
     target
         .rename_snapshot(&snapshot("safe/a@tmp"), &short("s2"), Scope::Recursive)
         .unwrap();
-    drop(target.hold(&snapshots(&["safe/a@s2"])).unwrap());
+    drop(
+        target
+            .hold(&snapshots(&["safe/a@s2"]), &HoldTag::for_run("test"))
+            .unwrap(),
+    );
     assert_eq!(
         source.commands(),
         [

@@ -1,6 +1,7 @@
 //! Datasets, snapshots, holds.
 
 use super::*;
+use crate::hold::HoldTag;
 
 fn listed(model: &Model, name: &str) -> Vec<crate::zfs::Snapshot> {
     model.by_hand().look(name).unwrap().snapshots
@@ -161,7 +162,7 @@ fn a_temporary_hold_keeps_its_snapshot_through_a_rename_and_ends_with_its_value(
     let model = two();
     let names = snapshots(&["tank/a@s"]);
     model.snapshot(&names).unwrap();
-    let hold = model.hold(&names).unwrap();
+    let hold = model.hold(&names, &HoldTag::for_run("test")).unwrap();
     model
         .rename_snapshot(&names[0], &short("t"), Scope::One)
         .unwrap();
@@ -176,7 +177,10 @@ fn holding_a_missing_snapshot_holds_none() {
     let model = two();
     model.by_hand().snapshot("tank/a@s").unwrap();
     let error = model
-        .hold(&snapshots(&["tank/a@s", "tank/a/x@s"]))
+        .hold(
+            &snapshots(&["tank/a@s", "tank/a/x@s"]),
+            &HoldTag::for_run("test"),
+        )
         .map(drop)
         .unwrap_err();
     assert_eq!(error.kind, ZfsErrorKind::NotFound);
