@@ -5,6 +5,7 @@
 //! options mean together is checked by the commands.
 
 pub mod config;
+pub mod holds;
 pub mod image;
 pub mod inspect;
 
@@ -92,6 +93,7 @@ pub enum Command {
     Config(config::Config),
     #[command(name = "image")]
     Images(image::Images),
+    Holds(holds::Holds),
     Inspect(inspect::Inspect),
     Helper(Helper),
 }
@@ -130,6 +132,10 @@ pub struct Replicate {
     /// Send encrypted blocks as they are: the target needs no key
     #[arg(short = 'w', long)]
     pub raw: bool,
+    /// Hold what both sides have now on the target, so that nobody destroys it before
+    /// the next run; without this option such a hold of an earlier run is released
+    #[arg(long)]
+    pub hold_base: bool,
     /// Change nothing; show what would be sent, with estimated sizes
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -338,7 +344,7 @@ impl Loss {
 pub struct Patience {
     /// How long to go on trying again after passing failures (network, a peer that
     /// restarts or is busy) while nothing gets on; 0: not at all
-    /// [default: 5m; sync: retry_for or timeout of the resource]
+    /// [default: 5m; sync: retry_for of the resource, or 5m; sync all: or 1m]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub retry_for: Option<Duration>,
     /// How long a transfer may stand still, or an answer take; 0: for ever

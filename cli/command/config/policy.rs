@@ -71,6 +71,7 @@ fn settings(resource: &Resource) -> Vec<Setting> {
     for (keyword, flag) in [
         ("recursive", resource.recursive),
         ("intermediary", resource.intermediary),
+        ("hold_base", resource.hold_base),
     ] {
         add(keyword, flag.to_string(), flag.into());
     }
@@ -83,11 +84,11 @@ fn settings(resource: &Resource) -> Vec<Setting> {
     if let Some(timeout) = resource.timeout {
         add("timeout", duration_text(timeout), timeout.as_secs().into());
     }
-    for (keyword, time) in [
-        ("retry_for", resource.retry_for),
-        ("stall_timeout", resource.stall_timeout),
-    ] {
-        add(keyword, duration_text(time), time.as_secs().into());
+    let stall = Some(resource.stall_timeout);
+    for (keyword, time) in [("retry_for", resource.retry_for), ("stall_timeout", stall)] {
+        if let Some(time) = time {
+            add(keyword, duration_text(time), time.as_secs().into());
+        }
     }
     for (keyword, word) in [
         ("keep_old", resource.keep_old.as_str()),

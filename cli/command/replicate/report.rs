@@ -229,6 +229,7 @@ mod tests {
             compression: Compression::Adaptive,
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,
+            base: engine::hold::BaseHold::default(),
             rehearsal,
         }
     }

@@ -1,6 +1,7 @@
 //! What to replicate.
 
 use super::error::ReplicateError;
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::plan::{Intermediary, Loss};
 use crate::stream::compress::Compression;
@@ -86,6 +87,8 @@ pub struct Job {
     pub loss: Loss,
     /// Whether the snapshots between base and wanted one go along.
     pub intermediary: Intermediary,
+    /// How the base is kept on the target until the next run.
+    pub base: BaseHold,
     /// Change nothing: list, plan and estimate.
     pub rehearsal: bool,
 }

@@ -25,8 +25,10 @@
 //! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
 //! | an attempt that failed, in the wait before the next | as above | goes on as above; the next attempt of the same run also uses the snapshot that was taken |
+//! | holding the new base on the target, where that is asked for | the new and the former base are held | the last transfer's row; holds the newest, releases the others |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
+mod base;
 mod clear;
 mod commands;
 mod error;
@@ -45,5 +47,6 @@ pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
+pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{send_command, snapshot_command};
 pub(crate) use run::{Transfers, vanished};

@@ -15,6 +15,7 @@ use super::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
 use crate::plan::{Intermediary, Loss, Step};
@@ -104,6 +105,7 @@ fn job(run: u32) -> Job {
         compression: Compression::Adaptive,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        base: BaseHold::default(),
         rehearsal: false,
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use engine::error::Family;
 use engine::event::{Event, Observer};
 use engine::helper::{Authorization, Helper, serve};
-use engine::hold::HoldTag;
+use engine::hold::{BaseHold, HoldTag};
 use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
@@ -162,6 +162,7 @@ fn go_with(
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        base: BaseHold::default(),
         rehearsal: false,
     };
     let flaky = Flaky {

@@ -29,7 +29,6 @@ use super::value::{Wrong, boolean, choice};
 use crate::image::Image;
 use crate::name::DatasetName;
 use crate::peer::STALL_DEFAULT;
-use crate::retry::RETRY_FOR_DEFAULT;
 use crate::sync::schedule::{SCHEDULE_DEFAULT, Schedule};
 
 /// The words of `target`.
@@ -125,9 +124,7 @@ pub(super) fn resource(
         subset: reader.unless_empty("subset", one_word),
         schedule: reader.schedule(),
         timeout: reader.unless_empty("timeout", timeout),
-        retry_for: reader
-            .unless_empty("retry_for", patience)
-            .unwrap_or(RETRY_FOR_DEFAULT),
+        retry_for: reader.unless_empty("retry_for", patience),
         stall_timeout: reader
             .unless_empty("stall_timeout", patience)
             .unwrap_or(STALL_DEFAULT),
@@ -140,6 +137,7 @@ pub(super) fn resource(
         keep_old: reader
             .unless_empty("keep_old", |text| choice(text, &KeepOld::WORDS))
             .unwrap_or_default(),
+        hold_base: reader.flag("hold_base").unwrap_or(false),
         on_modified: reader
             .unless_empty("rollback", on_modified)
             .unwrap_or_default(),

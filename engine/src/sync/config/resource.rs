@@ -143,8 +143,9 @@ pub struct Resource {
     /// for as long as they need.
     pub timeout: Option<Duration>,
     /// `retry_for`: how long a target that fails for a passing reason is tried
-    /// again while it gets nowhere; zero: not at all.
-    pub retry_for: Duration,
+    /// again while it gets nowhere; zero: not at all; `None`: as the action
+    /// has it.
+    pub retry_for: Option<Duration>,
     /// `stall_timeout`: how long a transfer may stand still; zero: for ever.
     pub stall_timeout: Duration,
     /// Commands before and after an action.
@@ -163,6 +164,8 @@ pub struct Resource {
     pub alert_command: Option<Vec<String>>,
     /// `keep_old`: what becomes of the old copy after a full beside it.
     pub keep_old: KeepOld,
+    /// `hold_base`: whether `@sent` is held on the targets between two runs.
+    pub hold_base: bool,
     /// `rollback`: what becomes of a target that was written to.
     pub on_modified: OnModified,
     /// `legacy_state`: where this node also writes the one-line state file of

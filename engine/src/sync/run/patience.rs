@@ -17,17 +17,23 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::Action;
 use super::error::TargetError;
 use super::round::Phase;
 use super::service::Run;
 use super::work::Work;
 use crate::error::Family;
 use crate::event::Observer;
-use crate::retry::{Backoff, Failed, Persistence, Progress, pause};
+use crate::peer::PeerError;
+use crate::retry::{Backoff, Failed, Persistence, Progress, RETRY_FOR_DEFAULT, pause};
 use crate::sync::config::{Resource, Target};
 
 /// How long the group's snapshot waits for one target to be tried again.
 const LEFTOVER_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How long `sync all` tries again if nobody says otherwise. It comes again by
+/// itself, and services that go elsewhere wait for this one.
+pub const RETRY_ALL_FOR_DEFAULT: Duration = Duration::from_secs(60);
 
 /// What the command line says; where it says nothing, the resource does.
 #[derive(Debug, Clone, Copy, Default)]
@@ -41,11 +47,22 @@ pub struct Patience {
 }
 
 impl Patience {
-    fn persistence(&self, resource: &Resource) -> Persistence {
+    fn persistence(&self, action: Action, resource: &Resource) -> Persistence {
+        let said = self.retry_for.or(resource.retry_for);
         Persistence {
-            retry_for: self.retry_for.unwrap_or(resource.retry_for),
+            retry_for: said.unwrap_or(match action {
+                Action::All => RETRY_ALL_FOR_DEFAULT,
+                _ => RETRY_FOR_DEFAULT,
+            }),
             seed: self.seed,
         }
+    }
+
+    /// What is the source's own, while everybody waits for it.
+    fn of_source(&self, action: Action, resource: &Resource) -> Backoff {
+        let mut persistence = self.persistence(action, resource);
+        persistence.retry_for = persistence.retry_for.min(LEFTOVER_RETRY_MAX);
+        Backoff::new(persistence)
     }
 
     /// How long nothing may move in a transfer of the resource.
@@ -72,7 +89,7 @@ impl<'a> Trials<'a> {
         target: &'a Target,
         phase: Phase,
     ) -> Self {
-        let mut persistence = run.sync.patience.persistence(resource);
+        let mut persistence = run.sync.patience.persistence(run.sync.action, resource);
         if phase == Phase::Leftover {
             persistence.retry_for = persistence.retry_for.min(LEFTOVER_RETRY_MAX);
         }
@@ -125,7 +142,8 @@ impl Work<'_> {
     /// True if it cannot begin, because none of its targets can be reached, and
     /// is to be tried again.
     pub(super) fn waits_for_a_target(&self, run: &Run<'_>) -> bool {
-        let persistence = run.sync.patience.persistence(self.round.resource);
+        let patience = &run.sync.patience;
+        let persistence = patience.persistence(run.sync.action, self.round.resource);
         let passing = |error: &TargetError| error.family() == Family::Transient;
         self.failure.is_none()
             && !persistence.retry_for.is_zero()
@@ -136,11 +154,34 @@ impl Work<'_> {
                 .any(|(_, reached)| reached.as_ref().is_err_and(passing))
     }
 
+    /// Rotates the source; what fails for a passing reason is tried again for a
+    /// minute at most.
+    pub(super) async fn rotate(&self, run: &Run<'_>) -> Result<(), PeerError> {
+        let resource = self.round.resource;
+        let mut backoff = run.sync.patience.of_source(run.sync.action, resource);
+        loop {
+            let rotated = {
+                let mut source = run.source.lock().await;
+                self.round.rotate_source(&mut source).await
+            };
+            let Err(error) = rotated else { return Ok(()) };
+            let failed = Failed {
+                peer: &error.peer,
+                family: error.family(),
+                error: &error,
+            };
+            if !pause(&mut backoff, &failed, None, run.sync.observer).await {
+                return Err(error);
+            }
+        }
+    }
+
     /// Tries to reach the targets until one of them is there, or none is to be
     /// tried any longer.
     pub(super) async fn await_a_target(&mut self, run: &Run<'_>) {
         let resource = self.round.resource;
-        let mut backoff = Backoff::new(run.sync.patience.persistence(resource));
+        let persistence = run.sync.patience.persistence(run.sync.action, resource);
+        let mut backoff = Backoff::new(persistence);
         let until = resource.timeout.map(|limit| Instant::now() + limit);
         while self.waits_for_a_target(run) {
             let passing = self.targets.iter().find_map(|(target, reached)| {

@@ -13,6 +13,7 @@ use super::round::{Manner, Phase, Round};
 use super::service::Run;
 use super::{Action, Sync};
 use crate::event::Event;
+use crate::hold::{BaseHold, HoldTag, KeepBase};
 use crate::name::SnapshotName;
 use crate::peer::PeerError;
 use crate::replicate::snapshot_command;
@@ -52,6 +53,16 @@ impl<'a> Work<'a> {
                 node: sync.node,
                 resource,
                 sends: admitted.sends,
+                base: BaseHold {
+                    tag: HoldTag::for_resource(
+                        sync.service.name().as_str(),
+                        &resource.rid.dotted(),
+                    ),
+                    keep: match resource.hold_base {
+                        true => KeepBase::Hold,
+                        false => KeepBase::Leave,
+                    },
+                },
                 action: sync.action,
                 loss: sync.loss,
                 observer: sync.observer,
@@ -291,6 +302,7 @@ impl<'a> Work<'a> {
             let progress = Progress::new(round.observer);
             let round = Round {
                 observer: &progress,
+                base: round.base.clone(),
                 ..*round
             };
             let mut trials = Trials::new(run, round.resource, target, phase);
@@ -329,8 +341,7 @@ impl<'a> Work<'a> {
             }
         });
         if join_all(transfers).await.contains(&true) {
-            let mut source = run.source.lock().await;
-            self.round.rotate_source(&mut source).await?;
+            self.rotate(run).await?;
         }
         Ok(())
     }
