@@ -158,9 +158,9 @@ impl ZfsError {
             ZfsErrorKind::ReadOnly => {
                 format!("import it writable: zpool export {pool} && zpool import {pool}")
             }
-            ZfsErrorKind::Suspended => format!(
-                "bring its devices back, see zpool status {pool}; then: zpool clear {pool}"
-            ),
+            ZfsErrorKind::Suspended => {
+                format!("bring its devices back, see zpool status {pool}; then: zpool clear {pool}")
+            }
             ZfsErrorKind::KeyUnavailable => format!("load the key: zfs load-key -r {pool}"),
             _ => return None,
         })
