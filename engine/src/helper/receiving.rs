@@ -97,7 +97,7 @@ impl Receiving {
                         snapshot: self.request.snapshot.clone(),
                         stream: feature_names(features),
                         pool_features: needed(features),
-                        error,
+                        error: Box::new(error),
                     })
                 }
                 (_, Err(error)) => Err(error.into()),

@@ -360,7 +360,7 @@ pub enum Failure {
         /// Features that the pool needs for it, by name.
         pool_features: Vec<String>,
         /// What ZFS said.
-        error: ZfsError,
+        error: Box<ZfsError>,
     },
     /// The sender gave up. The snapshot does not exist; what came may be kept.
     #[error("the transfer of {snapshot} was given up by the sender: {reason}")]
@@ -412,7 +412,8 @@ impl Failure {
     #[must_use]
     pub fn family(&self) -> Family {
         match self {
-            Self::Zfs(error) | Self::Unsupported { error, .. } => error.family(),
+            Self::Zfs(error) => error.family(),
+            Self::Unsupported { error, .. } => error.family(),
             Self::NotAllowed { .. } => Family::Refused,
             Self::BadRequest(_) => Family::Protocol,
             Self::OtherGuid { .. } | Self::State { .. } | Self::NoClaim { .. } => Family::Failed,
