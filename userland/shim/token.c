@@ -88,8 +88,15 @@ zs_read_token(const char *text, zs_token_t *token)
 		error = EINVAL;
 	else
 		(void) strcpy(token->to_name, name);
-	token->incremental =
-	    (nvlist_lookup_uint64(list, "fromguid", &token->from_guid) == 0);
+	token->incremental = nvlist_exists(list, "fromguid");
+	if (token->incremental &&
+	    nvlist_lookup_uint64(list, "fromguid", &token->from_guid) != 0)
+		error = EINVAL;
+	/* Made from partial state itself, or redacted: nobody resumes these. */
+	if (nvlist_exists(list, "savedok") ||
+	    nvlist_exists(list, "redact_snaps") ||
+	    nvlist_exists(list, "book_redact_snaps"))
+		error = EINVAL;
 	token->embed_data = nvlist_exists(list, "embedok");
 	token->large_block = nvlist_exists(list, "largeblockok");
 	token->compress = nvlist_exists(list, "compressok");

@@ -22,7 +22,7 @@ use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::inbound::Inbound;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
-use crate::stream::scan::Scanner;
+use crate::stream::scan::{Scanner, feature_names, pool_features};
 use crate::zfs::{DatasetKind, PropertyRefusal, ReceiveRequest, Zfs, ZfsError, ZfsErrorKind};
 
 /// What to receive.
@@ -71,6 +71,7 @@ impl Receiving {
         self.scan(&mut scanner, &first)?;
         let (reader, writer) =
             pipe().map_err(|error| Failure::Internal(format!("no pipe: {error}")))?;
+        let features = begin.features;
         let zfs = Arc::clone(&self.zfs);
         let request = self.request.clone();
         thread::scope(|scope| {
@@ -95,6 +96,14 @@ impl Receiving {
                 // A stream that was cut short makes ZFS fail too; the reason
                 // is why it was cut.
                 (Err(Stop::Failure(failure)), _) => Err(failure),
+                (_, Err(error)) if error.kind == ZfsErrorKind::NotSupported => {
+                    Err(Failure::Unsupported {
+                        snapshot: self.request.snapshot.clone(),
+                        stream: feature_names(features),
+                        pool_features: needed(features),
+                        error: Box::new(error),
+                    })
+                }
                 (_, Err(error)) => Err(error.into()),
                 (Ok(raw_bytes), Ok(refused)) => Ok(Reply::Received { raw_bytes, refused }),
                 (Err(Stop::ZfsStopped), Ok(_)) => Err(Failure::Stream {
@@ -205,4 +214,10 @@ impl Receiving {
             reason: error.to_string(),
         }
     }
+}
+
+/// What a pool needs for such a stream, by name.
+fn needed(features: u64) -> Vec<String> {
+    let names = pool_features(features).into_iter();
+    names.map(str::to_owned).collect()
 }

@@ -350,6 +350,18 @@ pub enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// The receiving ZFS does not support the stream, and nothing was received.
+    #[error("{}", unsupported(snapshot, stream, pool_features, error))]
+    Unsupported {
+        /// What should have arrived.
+        snapshot: SnapshotName,
+        /// Features of the stream, by name.
+        stream: Vec<String>,
+        /// Features that the pool needs for it, by name.
+        pool_features: Vec<String>,
+        /// What ZFS said.
+        error: Box<ZfsError>,
+    },
     /// The sender gave up. The snapshot does not exist; what came may be kept.
     #[error("the transfer of {snapshot} was given up by the sender: {reason}")]
     GivenUp {
@@ -401,6 +413,7 @@ impl Failure {
     pub fn family(&self) -> Family {
         match self {
             Self::Zfs(error) => error.family(),
+            Self::Unsupported { error, .. } => error.family(),
             Self::NotAllowed { .. } => Family::Refused,
             Self::BadRequest(_) => Family::Protocol,
             Self::OtherGuid { .. } | Self::State { .. } | Self::NoClaim { .. } => Family::Failed,
@@ -423,6 +436,24 @@ impl Failure {
             _ => None,
         }
     }
+}
+
+fn unsupported(
+    snapshot: &SnapshotName,
+    stream: &[String],
+    pool_features: &[String],
+    error: &ZfsError,
+) -> String {
+    let pool = snapshot.dataset.pool();
+    let needed = match pool_features {
+        [] => format!("no feature of pool {pool} is known to be needed for it"),
+        names => format!("pool {pool} needs {}", names.join(", ")),
+    };
+    format!(
+        "the ZFS that should receive {snapshot} does not support the stream, which has {}; \
+         {needed}: {error}",
+        stream.join(", ")
+    )
 }
 
 impl From<ZfsError> for Failure {

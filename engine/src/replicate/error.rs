@@ -100,6 +100,10 @@ fn is_modified(cause: &PeerError) -> bool {
     matches!(cause.failure(), Some(Failure::Zfs(error)) if error.kind == ZfsErrorKind::Modified)
 }
 
+fn is_unsupported(cause: &PeerError) -> bool {
+    matches!(cause.failure(), Some(Failure::Unsupported { .. }))
+}
+
 fn summary(conflicts: &[Conflict]) -> String {
     match conflicts {
         [] => "conflict".to_owned(),
@@ -187,6 +191,14 @@ impl ReplicateError {
                 "see what is there: zfs get receive_resume_token,used {dataset}; then run the \
                  same command again"
             )],
+            Self::Transfer { cause, target, .. } if is_unsupported(cause) => {
+                let pool = target.dataset.pool();
+                vec![format!(
+                    "see what the pool has, on the target: zpool get all {pool} | grep feature@; \
+                     enable what is missing, which older systems may then be unable to read: \
+                     zpool upgrade {pool}"
+                )]
+            }
             // A change too small for the plan to see.
             Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(
                 "if the changes of {0} may be lost, on the target: zfs rollback to its newest \

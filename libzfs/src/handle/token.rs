@@ -110,7 +110,11 @@ fn read(list: NvListRef<'_>) -> Option<ResumeToken> {
         received_bytes: number("bytes")?,
         to_guid: number("toguid")?,
         to_name: get("toname")?.as_text()?.to_owned(),
-        from_guid: number("fromguid"),
+        // One of another type is no full stream.
+        from_guid: match list.get("fromguid").ok()? {
+            None => None,
+            Some(value) => Some(value.as_u64()?),
+        },
         embed_data: flag("embedok"),
         large_block: flag("largeblockok"),
         compress: flag("compressok"),
@@ -180,6 +184,10 @@ mod tests {
         let token = read(list.as_ref()).unwrap();
         assert!(token.raw && !token.compress);
         assert_eq!(token.from_guid, None);
+        let text = NvValue::Text("5".to_owned());
+        list.add("fromguid", &text).unwrap();
+        assert_eq!(read(list.as_ref()), None);
+        list.remove("fromguid").unwrap();
         list.remove("toguid").unwrap();
         assert_eq!(read(list.as_ref()), None);
     }

@@ -16,4 +16,5 @@ mod lab;
 mod lifecycle;
 mod random;
 mod records;
+mod tokens;
 mod workers;

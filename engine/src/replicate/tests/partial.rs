@@ -276,3 +276,32 @@ fn a_run_that_gives_a_part_up_may_be_cut_at_any_operation() {
         }
     }
 }
+
+/// Fails operation 1, 2, 3 … of the target until it is a receive.
+#[tokio::test]
+async fn a_stream_that_the_pool_does_not_support_is_told_with_what_the_pool_needs() {
+    for attempt in 1..40 {
+        let faults = Faults::default();
+        let (source, target) = machines(&faults);
+        let fault = Fault::Error(ZfsErrorKind::NotSupported);
+        faults.fail_at(attempt, fault);
+        let error = go(&for_x(job(1)), &source, &target).await;
+        let Err(ReplicateError::Transfer { cause, .. }) = &error else {
+            continue;
+        };
+        let Some(Failure::Unsupported { pool_features, .. }) = cause.failure() else {
+            continue;
+        };
+        assert!(!pool_features.is_empty(), "{error:?}");
+        let error = error.unwrap_err();
+        assert_eq!(error.family(), Family::Failed, "retrying does not help");
+        let text = error.to_string();
+        for part in ["pool backup needs", "backup/deep/a/x"] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let remedy = &error.remedies()[0];
+        assert!(remedy.ends_with("zpool upgrade backup"), "{remedy}");
+        return;
+    }
+    panic!("no receive was refused");
+}

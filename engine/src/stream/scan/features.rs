@@ -32,6 +32,32 @@ pub fn feature_names(features: u64) -> Vec<String> {
         .collect()
 }
 
+/// What a pool has to have for a stream, by bit: zpool-features(7).
+const POOL_FEATURES: [(u32, &str); 10] = [
+    (16, "embedded_data"),
+    (17, "lz4_compress"),
+    (19, "large_blocks"),
+    (21, "redacted_datasets"),
+    (23, "large_dnode"),
+    (24, "encryption"),
+    (25, "zstd_compress"),
+    (27, "large_blocks"),
+    (28, "longname"),
+    (29, "large_microzap"),
+];
+
+/// The features that a pool needs, to receive a stream with these `features`.
+#[must_use]
+pub fn pool_features(features: u64) -> Vec<&'static str> {
+    let mut needed: Vec<_> = POOL_FEATURES
+        .iter()
+        .filter(|(bit, _)| features & (1 << bit) != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    needed.dedup();
+    needed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,5 +69,14 @@ mod tests {
             ["sa_spill", "compressed", "bit 40"]
         );
         assert!(feature_names(0).is_empty());
+    }
+
+    #[test]
+    fn a_pool_needs_what_a_stream_uses_and_nothing_else() {
+        assert_eq!(
+            pool_features(1 << 2 | 1 << 17 | 1 << 19 | 1 << 22),
+            ["lz4_compress", "large_blocks"]
+        );
+        assert!(pool_features(1 << 20 | 1 << 22).is_empty());
     }
 }

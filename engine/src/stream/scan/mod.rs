@@ -16,7 +16,7 @@ mod record;
 
 use std::ops::ControlFlow;
 
-pub use features::feature_names;
+pub use features::{feature_names, pool_features};
 use fletcher::Fletcher4;
 pub use record::{Begin, KINDS, Kind, Record};
 
