@@ -231,8 +231,8 @@ async fn operation_of_the_hold() -> u64 {
     go(&job(2), &source, &target).await.unwrap();
     let log = target.log().into_iter();
     let holds = log.filter(|logged| logged.command.starts_with("zfs hold TEMPORARY"));
-    let numbers = holds.filter_map(|logged| logged.number);
-    numbers.last().expect("the second run has held") - begin
+    let mut numbers = holds.filter_map(|logged| logged.number);
+    numbers.next_back().expect("the second run has held") - begin
 }
 
 #[tokio::test]
