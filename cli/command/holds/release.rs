@@ -89,9 +89,9 @@ fn choose(
             "see what there is: zferry holds list {}",
             snapshot.place
         )),
-        Some(foreign) => failure.remedy(format!(
-            "it has one of somebody else, on its machine: zfs release '{}' '{}'",
-            foreign.tag.escape_debug(),
+        // Whoever placed it chose the tag: it is not for a shell.
+        Some(_) => failure.remedy(format!(
+            "it is held by somebody else; see by whom, on its machine: zfs holds '{}'",
             snapshot.name()
         )),
     })
@@ -131,7 +131,7 @@ mod tests {
         assert!(failure.message.contains("alpha"), "{failure:?}");
         let failure = chosen(&["keep"], &[]).unwrap_err();
         assert!(
-            failure.remedies[0].ends_with("zfs release 'keep' 'tank/a@sent'"),
+            failure.remedies[0].ends_with("zfs holds 'tank/a@sent'"),
             "{failure:?}"
         );
         assert!(chosen(&[], &[]).is_err() && chosen(&[RUN], &[BASE]).is_err());

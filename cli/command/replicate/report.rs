@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use engine::hold::KeepBase;
 use engine::name::{Guid, SnapshotName};
 use engine::plan::{Clearing, Discard, Step};
 use engine::replicate::{DatasetReport, Job, Report, SnapshotChoice};
@@ -70,6 +71,12 @@ impl Run<'_> {
                 how(&dataset.step),
                 carried(dataset.carried),
                 HumanBytes(dataset.estimated_bytes)
+            );
+        }
+        if self.job.base.keep == KeepBase::Hold {
+            text += &format!(
+                "would hold what is then on both sides on {} until the next run: {}\n",
+                self.target, self.job.base.tag
             );
         }
         text += &format!(

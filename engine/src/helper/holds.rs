@@ -20,10 +20,20 @@ pub(super) fn by_guid(
     bases: Vec<(DatasetName, Guid)>,
 ) -> Result<Vec<SnapshotName>, Failure> {
     let mut names = Vec::with_capacity(bases.len());
+    // Those of a tree are listed at once.
+    let root = bases.first().map(|(dataset, _)| dataset.clone());
+    let root = root
+        .filter(|root| bases.len() > 1 && bases.iter().all(|(dataset, _)| dataset.is_within(root)));
+    let mut listed = match root {
+        Some(root) => zfs.tree(&root, Scope::Recursive)?.unwrap_or_default(),
+        None => Vec::new(),
+    };
     for (dataset, guid) in bases {
-        let listed = zfs.tree(&dataset, Scope::One)?;
-        let listed = listed.as_ref().and_then(|tree| tree.first());
-        match listed.and_then(|listed| listed.snapshot_by_guid(guid)) {
+        if !listed.iter().any(|one| one.name == dataset) {
+            listed.extend(zfs.tree(&dataset, Scope::One)?.unwrap_or_default());
+        }
+        let found = listed.iter().find(|one| one.name == dataset);
+        match found.and_then(|found| found.snapshot_by_guid(guid)) {
             Some(found) => names.push(SnapshotName {
                 short: found.short.clone(),
                 dataset,

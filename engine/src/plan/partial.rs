@@ -8,7 +8,8 @@
 //!   that both sides have, in the same form;
 //! - it is **given up** by the run itself: it is of no use to anyone any more,
 //!   and provably a part of what zferry sent from this very dataset; or its
-//!   snapshot is on the target already;
+//!   snapshot is on the target already; or the target has taken a snapshot since,
+//!   over which ZFS completes nothing, and the source has all of it;
 //! - it is **reported**, with what it is and what giving it up would cost, and
 //!   goes only if the request says so ([`OnPartial::Discard`]).
 //!
@@ -22,6 +23,7 @@ use serde::Serialize;
 
 use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, named};
+use super::loss::clearing;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{Base, Dataset, PartialContent, PartialReceive, SendMode, Snapshot};
 
@@ -85,6 +87,8 @@ pub enum DiscardReason {
     Arrived,
     /// zferry sent it, and it can never be completed.
     Useless,
+    /// The target has a newer snapshot since, and the source all that is in it.
+    Overtaken,
     /// It was asked for.
     Asked,
 }
@@ -96,6 +100,7 @@ impl DiscardReason {
         match self {
             Self::Arrived => "its snapshot is there already",
             Self::Useless => "zferry sent it, and the source cannot complete it any more",
+            Self::Overtaken => "a snapshot was taken there since, so that it cannot be completed",
             Self::Asked => "as was asked for",
         }
     }
@@ -121,6 +126,8 @@ pub enum Unusable {
     OtherForm(SendMode),
     /// It is of a snapshot that the source has, but not the wanted one.
     OtherSnapshot(SnapshotName),
+    /// The target has taken a snapshot since.
+    Overtaken(ShortName),
 }
 
 impl fmt::Display for Unusable {
@@ -144,6 +151,9 @@ impl fmt::Display for Unusable {
             }
             Self::OtherSnapshot(snapshot) => {
                 write!(f, "it is of {snapshot}, and another one is wanted")
+            }
+            Self::Overtaken(newest) => {
+                write!(f, "the target has a snapshot since, @{newest}")
             }
         }
     }
@@ -243,6 +253,8 @@ pub(super) fn judge(
         }
         Some(content) => match completed(request, target, content) {
             Ok(step) => return Verdict::Use(step),
+            // The source has the snapshot: nothing is lost but work.
+            Err(Unusable::Overtaken(_)) => return discard(DiscardReason::Overtaken),
             Err(why) => {
                 if is_lost(&why) && is_ours(request, target, content) {
                     return discard(DiscardReason::Useless);
@@ -270,9 +282,11 @@ pub(super) fn without(target: &Dataset) -> Option<Dataset> {
     }
     let mut target = target.clone();
     target.partial = None;
-    // What is being received is a hidden clone of the newest snapshot.
-    if let Some(newest) = target.snapshots.last_mut() {
-        newest.clones = newest.clones.saturating_sub(1);
+    // What is being received is a hidden clone of what was the newest snapshot
+    // when it began: one that has a clone, in most cases the only one.
+    let mut newest_first = target.snapshots.iter_mut().rev();
+    if let Some(branch) = newest_first.find(|snapshot| snapshot.clones > 0) {
+        branch.clones -= 1;
     }
     Some(target)
 }
@@ -318,6 +332,9 @@ fn completed(
     if left.mode != request.mode {
         return Err(Unusable::OtherForm(left.mode));
     }
+    if let Some(newest) = overtaking(request, target, left) {
+        return Err(Unusable::Overtaken(newest.short.clone()));
+    }
     if known.guid != wanted.guid {
         return Err(Unusable::OtherSnapshot(named(source, known)));
     }
@@ -326,6 +343,28 @@ fn completed(
         point: left.resume,
         received_bytes: left.received_bytes,
     })
+}
+
+/// The snapshot that keeps a part from ever being completed, and stays: it was
+/// taken after the receive had begun. A part is a hidden clone of what was the
+/// newest snapshot then, and ZFS puts it nowhere else.
+fn overtaking<'a>(
+    request: &DatasetRequest<'_>,
+    target: &'a Dataset,
+    left: &PartialContent,
+) -> Option<&'a Snapshot> {
+    let base = target.snapshot_by_guid(left.from_guid?)?;
+    // What keeps it from being cleared is told as the obstacle that it is.
+    let clearing = clearing(target, base, request.mode, request.loss).ok()?;
+    let goes = |guid| {
+        clearing
+            .as_ref()
+            .is_some_and(|clearing| clearing.destroys(guid))
+    };
+    let mut newest_first = target.snapshots.iter().rev().filter(|one| !goes(one.guid));
+    let newest = newest_first.next().filter(|newest| newest.clones == 0)?;
+    // Where hidden clones are not counted nothing can be said.
+    newest_first.any(|older| older.clones > 0).then_some(newest)
 }
 
 /// What the source has of this guid, to send from.
@@ -348,7 +387,8 @@ fn is_lost(why: &Unusable) -> bool {
         | Unusable::Implausible
         | Unusable::FullBesideSnapshots
         | Unusable::OtherForm(_)
-        | Unusable::OtherSnapshot(_) => false,
+        | Unusable::OtherSnapshot(_)
+        | Unusable::Overtaken(_) => false,
     }
 }
 

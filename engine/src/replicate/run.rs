@@ -1,7 +1,9 @@
 //! The driver of one replication.
 
 use std::collections::{BTreeSet, HashMap};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use tokio::time::timeout;
 
 use super::base::{BaseChange, Place};
 use super::commands::{base_text, send_command, snapshot_command};
@@ -20,6 +22,10 @@ use crate::plan::{
 use crate::protocol::message::{Failure, NAMES_MAX};
 use crate::stream::compress::Compression;
 use crate::zfs::{Base, Dataset, Scope, Snapshot, ZfsErrorKind};
+
+/// How long a side may take to let go of holds after a failure. They end with
+/// its session in any case.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
 
 /// What became of one dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -309,15 +315,23 @@ impl Transfers<'_> {
                 self.step(self.target, format!("zfs create -o canmount=off {dataset}"));
             }
         }
-        let outcome = self.hold_and_transfer(plan).await;
-        // The holds end with the sessions at the latest; an error here must not
-        // hide the outcome.
-        let released = self.source.release().await;
-        let released_there = self.target.release().await;
-        let report = outcome?;
-        released?;
-        released_there?;
-        Ok(report)
+        match self.hold_and_transfer(plan).await {
+            Ok(report) => {
+                self.source.release().await?;
+                self.target.release().await?;
+                Ok(report)
+            }
+            Err(error) => {
+                // The holds end with the sessions at the latest: a side that
+                // does not answer must not hide what went wrong.
+                let releases = async {
+                    let _ = self.source.release().await;
+                    let _ = self.target.release().await;
+                };
+                let _ = timeout(RELEASE_MAX, releases).await;
+                Err(error)
+            }
+        }
     }
 
     async fn hold_and_transfer(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
@@ -326,11 +340,32 @@ impl Transfers<'_> {
             held.map_err(vanished)?;
         }
         for part in bases_in_use(plan).chunks(NAMES_MAX) {
-            let held = self.target.hold_bases(part.to_vec()).await;
-            held.map_err(vanished)?;
+            self.hold_bases(part.to_vec()).await?;
         }
         self.clear(plan).await?;
         self.transfer_all(plan).await
+    }
+
+    /// Holds what streams go onto. A target where that is not allowed, or not
+    /// possible, can be replicated to all the same: should somebody destroy the
+    /// base meanwhile, the receive fails and nothing is lost.
+    async fn hold_bases(&mut self, bases: Vec<(DatasetName, Guid)>) -> Result<(), ReplicateError> {
+        let Err(error) = self.target.hold_bases(bases).await else {
+            return Ok(());
+        };
+        let tolerated = matches!(
+            error.failure(),
+            Some(Failure::Zfs(zfs))
+                if matches!(zfs.kind, ZfsErrorKind::Permission | ZfsErrorKind::NotSupported)
+        );
+        if !tolerated {
+            return Err(vanished(error));
+        }
+        self.observer.event(&Event::Notice {
+            peer: error.peer.clone(),
+            text: format!("bases are not held meanwhile: {}", error.cause),
+        });
+        Ok(())
     }
 
     async fn transfer_all(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
@@ -350,8 +385,7 @@ impl Transfers<'_> {
             let mut moved = Moved::default();
             for (hop, stream) in step.streams().enumerate() {
                 if let (true, Some(base)) = (hop > 0, base_in_use(stream)) {
-                    let held = self.target.hold_bases(vec![base]).await;
-                    held.map_err(vanished)?;
+                    self.hold_bases(vec![base]).await?;
                 }
                 let now = self.transfer_one((n, hop), stream).await.map_err(|cause| {
                     let done = report.datasets.len();

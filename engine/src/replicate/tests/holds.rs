@@ -208,3 +208,51 @@ fn a_run_that_holds_its_base_may_be_cut_at_any_operation() {
         }
     }
 }
+
+/// Keeps what it is told.
+#[derive(Default)]
+struct Notices(Mutex<Vec<String>>);
+
+impl Observer for Notices {
+    fn event(&self, event: &Event) {
+        if let Event::Notice { text, .. } = event {
+            self.0.lock().unwrap().push(text.clone());
+        }
+    }
+}
+
+/// Number of the operation that holds the bases on the target.
+async fn operation_of_the_hold() -> u64 {
+    let faults = Faults::default();
+    let (source, target) = machines(&faults);
+    go(&job(1), &source, &target).await.unwrap();
+    let begin = faults.operations();
+    write(&source, 2);
+    go(&job(2), &source, &target).await.unwrap();
+    let log = target.log().into_iter();
+    let holds = log.filter(|logged| logged.command.starts_with("zfs hold TEMPORARY"));
+    let mut numbers = holds.filter_map(|logged| logged.number);
+    numbers.next_back().expect("the second run has held") - begin
+}
+
+#[tokio::test]
+async fn a_target_where_holding_is_not_allowed_is_served_and_that_is_told() {
+    let operation = operation_of_the_hold().await;
+    let faults = Faults::default();
+    let (source, target) = machines(&faults);
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    let refused = Fault::Error(ZfsErrorKind::Permission);
+    faults.fail_at(faults.operations() + operation, refused);
+    let notices = Notices::default();
+    let (mut from, mut to) = (peer("a", &source).await, peer("b", &target).await);
+    replicate(&job(2), &mut from, &mut to, &notices)
+        .await
+        .unwrap();
+    ensure_equal(&source, &target, "without a hold");
+    let told = notices.0.into_inner().unwrap();
+    assert!(
+        told.len() == 1 && told[0].starts_with("bases are not held"),
+        "{told:?}"
+    );
+}

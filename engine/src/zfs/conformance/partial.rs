@@ -13,6 +13,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
     the_rest_of_another_stream_is_refused_and_what_is_left_stays,
     what_is_left_stays_when_its_dataset_is_rolled_back,
     a_flipped_bit_keeps_what_came_before_it,
+    what_is_left_is_a_clone_of_the_newest_snapshot_and_nothing_newer_may_come,
     what_is_left_is_given_up_and_its_dataset_stays_as_it_was,
     what_is_left_of_a_new_dataset_is_given_up_with_it,
     what_is_left_is_not_given_up_for_another_or_where_nothing_is,
@@ -182,6 +183,32 @@ fn what_is_left_stays_when_its_dataset_is_rolled_back(ground: &Ground<'_>) -> Ou
     ground.zfs.rollback(&pair.there)?;
     same!(left(ground, &pair.target)?, before, "what is left");
     ground.transfer(&rest(&send, &before), &receive)?;
+    ground.ensure_content(&pair.wanted, 2)
+}
+
+fn what_is_left_is_a_clone_of_the_newest_snapshot_and_nothing_newer_may_come(
+    ground: &Ground<'_>,
+) -> Outcome {
+    let pair = ground.pair()?;
+    let send = since(&pair.first, &pair.second);
+    let receive = keep(next(&pair.wanted));
+    let before = cut(ground, &send, &receive)?;
+    same!(ground.listed_snapshot(&pair.there)?.clones, 1, "clones");
+    let theirs = at(&pair.target, "theirs")?;
+    ground.snapshot(&pair.target, "theirs")?;
+    same!(ground.listed_snapshot(&theirs)?.clones, 0, "clones");
+    let rest = ground.transfer(&rest(&send, &before), &receive);
+    ensure!(rest.is_err(), "it arrived");
+    same!(
+        ground.listed_snapshot(&pair.there)?.clones,
+        1,
+        "clones afterwards"
+    );
+    ensure!(ground.look(&pair.target)?.partial.is_some(), "it is gone");
+    // Without the newer one it goes on.
+    ground.zfs.destroy_snapshots(&[theirs])?;
+    let left = left(ground, &pair.target)?;
+    ground.transfer(&self::rest(&send, &left), &receive)?;
     ground.ensure_content(&pair.wanted, 2)
 }
 

@@ -272,3 +272,43 @@ fn the_hidden_clone_of_a_part_that_goes_keeps_no_snapshot_that_may_go() {
     let plan = plan_as(&source(), &there, "new", (loss, Taken::Nothing));
     assert!(matches!(only_conflict(&plan), Conflict::Kept { .. }));
 }
+
+/// What a retention tool does to a copy between two runs.
+fn overtaken() -> Dataset {
+    let mut there = target(&[("old", 1), ("theirs", 50)], left(2, Some(1)));
+    there.snapshots[0].clones = 1;
+    there
+}
+
+#[test]
+fn a_part_that_a_snapshot_of_the_target_has_overtaken_is_sent_again() {
+    let plan = plan_as(&source(), &overtaken(), "cut", (UNASKED, Taken::Nothing));
+    assert_eq!(only_discard(&plan).reason, DiscardReason::Overtaken);
+    assert_eq!(only_step(&plan).base().unwrap().1, Guid(1));
+    // One that was there before the receive began is no obstacle.
+    let mut there = overtaken();
+    there.snapshots[0].clones = 0;
+    there.snapshots[1].clones = 1;
+    let plan = plan_as(&source(), &there, "cut", (UNASKED, Taken::Nothing));
+    assert!(plan.datasets[0].discard.is_none());
+    assert!(matches!(only_step(&plan), Step::Resume { .. }));
+}
+
+#[test]
+fn a_part_goes_on_if_what_has_overtaken_it_may_go() {
+    let mut there = overtaken();
+    there.snapshots[1].written_bytes = 1 << 20;
+    let loss = Loss {
+        on_modified: OnModified::RollBack,
+        on_newer: OnNewer::Destroy,
+        ..UNASKED
+    };
+    let plan = plan_as(&source(), &there, "cut", (loss, Taken::Nothing));
+    assert!(plan.datasets[0].discard.is_none());
+    assert!(matches!(only_step(&plan), Step::Resume { .. }));
+    let plan = plan_as(&source(), &there, "cut", (UNASKED, Taken::Nothing));
+    assert!(
+        matches!(only_conflict(&plan), Conflict::Diverged { .. }),
+        "{plan:?}"
+    );
+}
