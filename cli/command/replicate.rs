@@ -11,7 +11,7 @@ use engine::helper::ClaimFolder;
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::Intermediary;
-use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
+use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
 
@@ -128,6 +128,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             Intermediary::Carry
         } else {
             Intermediary::Skip
+        },
+        on_conflict: if args.archive_target {
+            OnConflict::Archive
+        } else {
+            OnConflict::Refuse
         },
         rehearsal: args.dry_run,
     }

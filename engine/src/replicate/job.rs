@@ -29,6 +29,26 @@ impl SnapshotChoice {
             Self::Existing(short) | Self::Take { short, .. } => short,
         }
     }
+
+    /// Beginning of the names of snapshots that are ours to destroy.
+    #[must_use]
+    pub fn series(&self) -> Option<&str> {
+        match self {
+            Self::Existing(_) => None,
+            Self::Take { series, .. } => Some(series),
+        }
+    }
+}
+
+/// What becomes of a target that no stream leads to without a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The run ends, and says what is there.
+    #[default]
+    Refuse,
+    /// The target is renamed aside, with all below it, and everything is sent.
+    /// Nothing is destroyed, now or later.
+    Archive,
 }
 
 /// Whether source and target names mean datasets of one machine.
@@ -61,6 +81,8 @@ pub struct Job {
     pub loss: Loss,
     /// Whether the snapshots between base and wanted one go along.
     pub intermediary: Intermediary,
+    /// What becomes of a target that cannot be reached by a stream.
+    pub on_conflict: OnConflict,
     /// Change nothing: list, plan and estimate.
     pub rehearsal: bool,
 }

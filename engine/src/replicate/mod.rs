@@ -17,6 +17,7 @@
 //! | the snapshot | an unsent snapshot of ours | takes a newer one, destroys this one |
 //! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
 //! | rolling some datasets back | these are at their base | rolls the others back |
+//! | renaming the target aside, where that is allowed | no target, the old one with all it had as TARGET.zferry-archive-GUID | sends everything; the old one is never touched again |
 //! | creating ancestors | empty datasets | uses them |
 //! | holding both sides' bases and what is sent | nothing: these holds end with the helpers | the same |
 //! | some of the snapshots in between | these are on both sides | goes on from the newest of them |
@@ -26,10 +27,12 @@
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
+mod archive;
 mod clear;
 mod commands;
 mod error;
 mod estimate;
+mod explain;
 mod job;
 mod prune;
 mod run;
@@ -37,10 +40,12 @@ mod run;
 mod tests;
 mod transfer;
 
+pub use archive::{Archived, replicate};
 pub use error::ReplicateError;
-pub use job::{Job, Placement, SnapshotChoice};
-pub use run::{DatasetReport, Report, replicate};
+pub use job::{Job, OnConflict, Placement, SnapshotChoice};
+pub use run::{DatasetReport, Report};
 pub use transfer::Moved;
 
 pub(crate) use commands::{send_command, snapshot_command};
+pub(crate) use explain::{explained, find_renamed};
 pub(crate) use run::{Transfers, vanished};

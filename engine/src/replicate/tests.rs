@@ -2,6 +2,7 @@
 //! operation.
 
 mod between;
+mod conflicts;
 mod holds;
 mod loss;
 mod peers;
@@ -9,7 +10,7 @@ mod peers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
+use super::{Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
@@ -102,6 +103,7 @@ fn job(run: u32) -> Job {
         compression: Compression::Adaptive,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        on_conflict: OnConflict::Refuse,
         rehearsal: false,
     }
 }

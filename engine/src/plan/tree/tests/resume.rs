@@ -42,6 +42,7 @@ fn leftovers(source: &Dataset, target: &Dataset, wanted: &str) -> Vec<DatasetPla
         mode: SendMode::Plain,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        on_renamed: OnRenamed::Refuse,
     };
     plan_leftovers(&request, None).unwrap()
 }
