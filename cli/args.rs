@@ -5,6 +5,7 @@
 //! options mean together is checked by the commands.
 
 pub mod config;
+pub mod holds;
 pub mod image;
 pub mod inspect;
 
@@ -91,6 +92,7 @@ pub enum Command {
     Config(config::Config),
     #[command(name = "image")]
     Images(image::Images),
+    Holds(holds::Holds),
     Inspect(inspect::Inspect),
     Helper(Helper),
 }
@@ -129,6 +131,10 @@ pub struct Replicate {
     /// Send encrypted blocks as they are: the target needs no key
     #[arg(short = 'w', long)]
     pub raw: bool,
+    /// Hold what both sides have now on the target, so that nobody destroys it before
+    /// the next run; without this option such a hold of an earlier run is released
+    #[arg(long)]
+    pub hold_base: bool,
     /// Change nothing; show what would be sent, with estimated sizes
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -33,9 +33,14 @@ impl Pair {
         }
     }
 
+    /// What tells it from the other pairs of this machine.
+    pub fn id(&self) -> &str {
+        &self.hash[..SERIES_HEX_DIGITS]
+    }
+
     /// Beginning of the names of all snapshots of this pair, and of no others.
     pub fn series(&self) -> String {
-        format!("zferry-{}-", &self.hash[..SERIES_HEX_DIGITS])
+        format!("zferry-{}-", self.id())
     }
 
     /// Name of the lock file.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use engine::error::Family;
 use engine::helper::ClaimFolder;
+use engine::hold::{BaseHold, HoldTag, KeepBase};
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::Intermediary;
@@ -133,6 +134,14 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             OnConflict::Archive
         } else {
             OnConflict::Refuse
+        },
+        base: BaseHold {
+            tag: HoldTag::for_pair(pair.id()),
+            keep: if args.hold_base {
+                KeepBase::Hold
+            } else {
+                KeepBase::Leave
+            },
         },
         rehearsal: args.dry_run,
     }

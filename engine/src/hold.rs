@@ -240,6 +240,16 @@ pub struct BaseHold {
     pub keep: KeepBase,
 }
 
+impl Default for BaseHold {
+    /// No base is held, and nothing of this tag was ever.
+    fn default() -> Self {
+        Self {
+            tag: HoldTag(format!("{OURS}base:none")),
+            keep: KeepBase::Leave,
+        }
+    }
+}
+
 /// Whether a base is held on the target between two runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KeepBase {

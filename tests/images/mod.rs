@@ -4,9 +4,11 @@
 //! loudly, where there is no libzpool to run them.
 
 mod commands;
+mod conflicts;
 mod cuts;
 mod faults;
 mod history;
+mod holds;
 pub mod lab;
 mod log;
 mod loss;

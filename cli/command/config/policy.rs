@@ -71,6 +71,7 @@ fn settings(resource: &Resource) -> Vec<Setting> {
     for (keyword, flag) in [
         ("recursive", resource.recursive),
         ("intermediary", resource.intermediary),
+        ("hold_base", resource.hold_base),
     ] {
         add(keyword, flag.to_string(), flag.into());
     }

@@ -263,6 +263,7 @@ mod tests {
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,
             on_conflict: engine::replicate::OnConflict::Refuse,
+            base: engine::hold::BaseHold::default(),
             rehearsal,
         }
     }

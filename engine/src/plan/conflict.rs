@@ -321,9 +321,9 @@ impl Conflict {
                 is_in_the_way: false,
                 ..
             } => format!(
-                "give it its name back on {there}: zfs rename {} {}; or leave it there and send \
-                 everything: run the same command again with --archive-target \
-                 ({FULL_OF_A_SERVICE})",
+                "to leave it there and send everything, run the same command again with \
+                 --archive-target ({FULL_OF_A_SERVICE}); or give it its name back on {there}: \
+                 zfs rename {} {}",
                 word(at),
                 word(target)
             ),

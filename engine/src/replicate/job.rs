@@ -1,6 +1,7 @@
 //! What to replicate.
 
 use super::error::ReplicateError;
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::plan::{Intermediary, Loss};
 use crate::stream::compress::Compression;
@@ -83,6 +84,8 @@ pub struct Job {
     pub intermediary: Intermediary,
     /// What becomes of a target that cannot be reached by a stream.
     pub on_conflict: OnConflict,
+    /// How the base is kept on the target until the next run.
+    pub base: BaseHold,
     /// Change nothing: list, plan and estimate.
     pub rehearsal: bool,
 }

@@ -25,9 +25,11 @@
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
 //! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
+//! | holding the new base on the target, where that is asked for | the new and the former base are held | the last transfer's row; holds the newest, releases the others |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
 mod archive;
+mod base;
 mod clear;
 mod commands;
 mod error;
@@ -46,6 +48,7 @@ pub use job::{Job, OnConflict, Placement, SnapshotChoice};
 pub use run::{DatasetReport, Report};
 pub use transfer::Moved;
 
+pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{send_command, snapshot_command};
 pub(crate) use explain::{explained, find_renamed};
 pub(crate) use run::{Transfers, vanished};

@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
 use super::archive::Archived;
+use super::base::{BaseChange, Place};
 use super::commands::{base_text, send_command, snapshot_command};
 use super::error::ReplicateError;
 use super::explain::ensure_not_renamed;
@@ -11,6 +12,7 @@ use super::job::{Job, OnConflict, SnapshotChoice};
 use super::transfer::{Ends, Moved, transfer};
 use super::{estimate, prune};
 use crate::event::{Event, Observer};
+use crate::hold::KeepBase;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
@@ -141,6 +143,10 @@ pub(super) async fn attempt(
     transfers.estimate(&source_tree, &plan).await?;
     let rest = transfers.run(&plan, &job.target, root_is_new).await?;
     report.datasets.extend(rest.datasets);
+    let snapshots = || target_tree.iter().flat_map(|dataset| &dataset.snapshots);
+    if job.base.keep == KeepBase::Hold || snapshots().any(|snapshot| snapshot.holds > 0) {
+        transfers.keep_base(job, &plan).await?;
+    }
     if let SnapshotChoice::Take { series, .. } = &job.snapshot {
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
@@ -417,6 +423,29 @@ impl Transfers<'_> {
             });
         }
         Ok(moved)
+    }
+
+    /// Holds what both sides have now on the target, if that is asked for, and
+    /// nothing else any more.
+    async fn keep_base(&mut self, job: &Job, plan: &TreePlan) -> Result<(), ReplicateError> {
+        let place = Place {
+            root: &job.target,
+            scope: job.scope,
+        };
+        let listed = self.target.tree(place.root, place.scope).await?;
+        let tree = listed.unwrap_or_default();
+        let wanted: Vec<_> = plan
+            .datasets
+            .iter()
+            .filter_map(|step| {
+                let name = &step.target.dataset;
+                let there = tree.iter().find(|dataset| dataset.name == *name)?;
+                let found = there.snapshot_by_guid(step.guid)?;
+                Some((there.name.snapshot(&found.short).ok()?, found.guid))
+            })
+            .collect();
+        let change = BaseChange::find(self.target, place, &tree, &wanted, &job.base).await?;
+        Ok(change.make(self.target, self.observer).await?)
     }
 
     /// Destroys snapshots of ours that never reached the target. A failure is

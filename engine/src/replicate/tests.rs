@@ -14,6 +14,7 @@ use super::{Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, 
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
 use crate::plan::{Intermediary, Loss, Step};
@@ -104,6 +105,7 @@ fn job(run: u32) -> Job {
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
         on_conflict: OnConflict::Refuse,
+        base: BaseHold::default(),
         rehearsal: false,
     }
 }

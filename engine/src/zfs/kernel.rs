@@ -53,6 +53,17 @@ pub fn version() -> Result<String, ZfsError> {
     })
 }
 
+/// The root datasets of all imported pools, by name.
+///
+/// # Errors
+/// `Unavailable`, with what is missing and the package that has it.
+pub fn pools() -> Result<Vec<DatasetName>, ZfsError> {
+    with_handle(|handle| {
+        let pools = handle.pools().map_err(|error| translated(&error))?;
+        pools.iter().map(|pool| dataset_name(&pool.name)).collect()
+    })
+}
+
 impl Zfs for Kernel {
     fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
         let depth = match scope {

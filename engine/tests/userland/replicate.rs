@@ -8,12 +8,14 @@ use std::time::Duration;
 use engine::error::Family;
 use engine::event::{Event, Observer};
 use engine::helper::{Authorization, Helper, serve};
-use engine::hold::HoldTag;
+use engine::hold::{BaseHold, HoldTag};
 use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
-use engine::replicate::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
+use engine::replicate::{
+    Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate,
+};
 use engine::stream::compress::Compression;
 use engine::stream::record::BeginRecord;
 use engine::transport::local;
@@ -162,6 +164,8 @@ fn go_with(
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        on_conflict: OnConflict::Refuse,
+        base: BaseHold::default(),
         rehearsal: false,
     };
     let flaky = Flaky {

@@ -74,8 +74,8 @@ async fn a_renamed_target_is_found_and_nothing_is_sent_in_full() {
         };
         assert_eq!(*at, dataset("backup/elsewhere"));
         let remedies = error.remedies();
-        let command = "on target: zfs rename backup/elsewhere backup/deep/a;";
-        assert!(remedies[0].contains(command), "{remedies:?}");
+        let command = "on target: zfs rename backup/elsewhere backup/deep/a";
+        assert!(remedies[0].ends_with(command), "{remedies:?}");
         assert!(state(&source, &target) == before);
     }
     // The command mends it.
@@ -164,6 +164,30 @@ async fn what_holds_a_snapshot_is_named() {
         remedy.ends_with("on target: zfs holds backup/deep/a/y@theirs"),
         "{remedy}"
     );
+}
+
+#[tokio::test]
+async fn a_clone_of_a_snapshot_in_the_way_is_named() {
+    let (source, target) = machines(&Faults::default());
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    let hands = target.by_hand();
+    hands.write("backup/deep/a/y", 70, &[7; 9000]).unwrap();
+    hands.snapshot("backup/deep/a/y@theirs").unwrap();
+    hands
+        .clone_snapshot("backup/deep/a/y@theirs", "backup/work")
+        .unwrap();
+    let loss = Loss {
+        on_modified: OnModified::RollBack,
+        on_newer: OnNewer::Destroy,
+    };
+    let job = Job { loss, ..job(2) };
+    let error = go(&job, &source, &target).await.unwrap_err();
+    let [Conflict::Kept { keepers, .. }] = conflicts(&error) else {
+        panic!("{error}")
+    };
+    assert_eq!(**keepers, [Keeper::Clone(dataset("backup/work"))]);
+    assert!(error.to_string().contains("clone backup/work"), "{error}");
 }
 
 #[tokio::test]

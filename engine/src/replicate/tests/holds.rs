@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::hold::{HoldReason, HoldTag};
+use crate::hold::{HoldReason, HoldTag, KeepBase};
 
 /// Tries to destroy what a stream needs, as each begins.
 struct Vandal<'a> {
@@ -103,5 +103,108 @@ async fn a_base_that_vanished_on_the_target_is_told_before_anything_is_sent() {
     for name in ["backup/deep/a", "backup/deep/a/x"] {
         let left = target.by_hand().look(name).unwrap().snapshots;
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+}
+
+const TAG: &str = "zferry:base:replicate:0123abcd";
+
+fn holding(run: u32, keep: KeepBase) -> Job {
+    let tag = HoldTag::for_pair("0123abcd");
+    Job {
+        base: BaseHold { tag, keep },
+        ..job(run)
+    }
+}
+
+/// All holds on a machine, as `snapshot tag`.
+fn holds(model: &Model) -> Vec<String> {
+    let hands = model.by_hand();
+    let all = hands.list().into_iter().filter(|name| name.contains('@'));
+    let held = all.flat_map(|name| {
+        let tags = hands.holds(&name).into_iter();
+        tags.map(|tag| format!("{name} {tag}")).collect::<Vec<_>>()
+    });
+    held.collect()
+}
+
+fn held_bases(run: u32) -> Vec<String> {
+    let of = |name: &&str| format!("backup/deep/{name}@ours-{run:04} {TAG}");
+    ["a", "a/x", "a/y"].iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn a_held_base_moves_with_each_run_and_goes_with_the_option() {
+    let (source, target) = machines(&Faults::default());
+    for run in 1..4 {
+        write(&source, u8::try_from(run).unwrap());
+        let job = holding(run, KeepBase::Hold);
+        go(&job, &source, &target).await.unwrap();
+        assert_eq!(holds(&target), held_bases(run), "after run {run}");
+        assert!(holds(&source).is_empty());
+    }
+    let base = "backup/deep/a/x@ours-0003";
+    let error = target.by_hand().destroy_snapshot(base).unwrap_err();
+    assert_eq!(error.kind, ZfsErrorKind::Busy);
+    target
+        .by_hand()
+        .hold("backup/deep/a@ours-0003", "theirs")
+        .unwrap();
+    write(&source, 4);
+    let job = holding(4, KeepBase::Leave);
+    go(&job, &source, &target).await.unwrap();
+    assert_eq!(holds(&target), ["backup/deep/a@ours-0003 theirs"]);
+}
+
+#[test]
+fn a_run_that_holds_its_base_may_be_cut_at_any_operation() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_all().build().unwrap()
+    };
+    for fault in [
+        Fault::CrashBefore,
+        Fault::CrashMidway,
+        Fault::CrashAfter,
+        Fault::Error(ZfsErrorKind::Io),
+    ] {
+        for operation in 1.. {
+            let faults = Faults::default();
+            let (source, target) = machines(&faults);
+            let run = |run, version| {
+                write(&source, version);
+                let job = holding(run, KeepBase::Hold);
+                runtime().block_on(go(&job, &source, &target))
+            };
+            run(1, 2).unwrap();
+            faults.fail_at(faults.operations() + operation, fault);
+            let outcome = run(2, 3);
+            let when = format!("after {fault:?} at operation {operation}");
+            if faults.struck().is_empty() {
+                outcome.unwrap();
+                assert!(operation > 20, "only {operation} operations were tried");
+                break;
+            }
+            for model in [&source, &target] {
+                model.revive();
+            }
+            for name in ["a", "a/x", "a/y"] {
+                let (here, there) = (format!("tank/{name}"), format!("backup/deep/{name}"));
+                let here = source.by_hand().look(&here).unwrap();
+                let mut there = target.by_hand().look(&there).unwrap().snapshots.into_iter();
+                let is_held_base = |snapshot: crate::zfs::Snapshot| {
+                    let full = format!("backup/deep/{name}@{}", snapshot.short);
+                    here.snapshot_by_guid(snapshot.guid).is_some()
+                        && target.by_hand().holds(&full).contains(&TAG.to_owned())
+                };
+                assert!(there.any(is_held_base), "no held base of {name} {when}");
+            }
+            let report = run(3, 4).unwrap_or_else(|error| panic!("{when}: {error}"));
+            assert!(
+                report.datasets.iter().all(|d| d.step != Step::Full),
+                "{when}"
+            );
+            assert_eq!(holds(&target), held_bases(3), "{when}");
+            assert!(holds(&source).is_empty(), "{when}");
+        }
     }
 }

@@ -40,7 +40,7 @@ use Scoping::{SameEverywhere, Scoped};
 
 /// The evaluated keywords. What defines the service's nodes is the same
 /// everywhere, or two nodes could both believe that they send.
-const EVALUATED: [(&str, Home, Scoping); 37] = [
+const EVALUATED: [(&str, Home, Scoping); 38] = [
     ("nodes", InDefault, SameEverywhere),
     ("drpnodes", InDefault, SameEverywhere),
     ("flex_primary", InDefault, SameEverywhere),
@@ -76,6 +76,7 @@ const EVALUATED: [(&str, Home, Scoping); 37] = [
     ("active_check", InResource, Scoped),
     ("alert_command", InResource, Scoped),
     ("keep_old", InResource, Scoped),
+    ("hold_base", InResource, Scoped),
     ("rollback", InResource, Scoped),
     ("legacy_state", InResource, Scoped),
 ];

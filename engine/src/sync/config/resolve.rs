@@ -132,6 +132,7 @@ pub(super) fn resource(
         keep_old: reader
             .unless_empty("keep_old", |text| choice(text, &KeepOld::WORDS))
             .unwrap_or_default(),
+        hold_base: reader.flag("hold_base").unwrap_or(false),
         on_modified: reader
             .unless_empty("rollback", on_modified)
             .unwrap_or_default(),

@@ -158,6 +158,8 @@ pub struct Resource {
     pub alert_command: Option<Vec<String>>,
     /// `keep_old`: what becomes of the old copy after a full beside it.
     pub keep_old: KeepOld,
+    /// `hold_base`: whether `@sent` is held on the targets between two runs.
+    pub hold_base: bool,
     /// `rollback`: what becomes of a target that was written to.
     pub on_modified: OnModified,
     /// `legacy_state`: where this node also writes the one-line state file of

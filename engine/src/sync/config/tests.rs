@@ -210,11 +210,12 @@ fn a_disabled_sender_sends_nothing_to_anybody() {
 fn every_documented_keyword_of_a_resource_arrives() {
     let service = service_with(
         "type = zfs\nsrc = tank/a\ntarget = nodes\nrecursive = no\nintermediary = 0\n\
-         optional = t\ntags = delay_snap  nightly\ncomment = {not a reference\n\
+         optional = t\nhold_base = yes\ntags = delay_snap  nightly\ncomment = {not a reference\n\
          schedule = 03:59-05:59@121 mon-fri\nmax_delay = 90\nnaming = rid\n",
     );
     let resource = only(&service, "n1");
     assert!(!resource.recursive && !resource.intermediary && resource.optional);
+    assert!(resource.hold_base);
     let tags: Vec<_> = resource.tags.iter().map(String::as_str).collect();
     assert_eq!(tags, ["delay_snap", "nightly"]);
     assert_eq!(resource.schedule.as_str(), "03:59-05:59@121 mon-fri");
@@ -249,6 +250,7 @@ fn what_a_run_does_beside_sending_is_read_with_its_defaults() {
     let plain = only(&service_with("src@n1 = a/b\ntarget = nodes\n"), "n1");
     assert_eq!(plain.schedule.as_str(), "04:00-06:00");
     assert_eq!((plain.timeout, &plain.subset), (None, &None));
+    assert!(!plain.hold_base);
     assert_eq!(
         (plain.keep_old, plain.on_modified),
         (KeepOld::Confirm, OnModified::Never)

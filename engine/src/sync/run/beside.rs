@@ -139,6 +139,7 @@ impl Round<'_> {
         target: &Target,
         new: &DatasetName,
     ) -> Result<(), TargetError> {
+        self.side(new).let_bases_go(peer).await?;
         self.step(peer, format!("zfs destroy -r {new}"));
         let names = &self.resource.names;
         let ours = [&names.sent, &names.tosend, &names.aside].map(ShortName::clone);
@@ -189,6 +190,8 @@ impl Round<'_> {
         let Some(present) = present else {
             return self.move_in(peer, target, &fresh).await;
         };
+        // It is no base any more: the new copy is whole, and held by itself.
+        self.side(dst).let_bases_go(peer).await?;
         let old = copies::old(dst, present.guid)?;
         self.step(peer, format!("zfs rename {dst} {old}"));
         peer.rename_dataset(dst.clone(), present.guid, old.clone())

@@ -36,6 +36,8 @@
 //! | transfer, in the middle | sent=S0 tosend=S1 | sent=S0, a part of S1 | sends the rest of S1, commits, then sends S1→S2 |
 //! | transfer | sent=S0 tosend=S1 | sent=S0 tosend=S1 | commits S1, then sends S1→S2 |
 //! | marks for other targets | the same | tosend=S1, #mark=S0 | the same |
+//! | target: new base held, with `hold_base` | the same | both bases are held | the same; releases the old one |
+//! | target: old base released | the same | tosend=S1 is held | the same |
 //! | target: first rename | sent=S0 tosend=S1 | aside=S0 tosend=S1 | completes the target's rotation, as above |
 //! | target: second rename | sent=S0 tosend=S1 | aside=S0 sent=S1 | destroys aside, as above |
 //! | target: commit | sent=S0 tosend=S1 | sent=S1 | rotates the source, then sends S1→S2 |
@@ -44,6 +46,7 @@
 //! | source: second rename | aside=S0 sent=S1 | sent=S1 | destroys aside, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S1 | tosend=S1 in some or all | commits S1 per dataset, sends S1→S2 |
 //! | source rotated for another target | sent=S1 #mark=S0 | sent=S0, a part of S1 | sends the rest as tosend, commits S1, sends S1→S2 |
+//! | target: the base of DST released, before a swap | sent=S1 | DST=old, no base held there; DST.zferry-new with a held sent=S1 | swaps them |
 //! | a full beside DST, whole | sent=S1 | DST=old, DST.zferry-new with sent=S1 | swaps them (`beside`) |
 //! | state on one side only | sent=S1 | sent=S1 | sends S1→S2, writes both |
 

@@ -19,7 +19,7 @@ use crate::copies;
 use crate::name::{CreateTxg, DatasetName, Guid};
 use crate::peer::Peer;
 use crate::plan::{Step, TreePlan, plan_leftovers, with_arrived};
-use crate::replicate::{Transfers, send_command, snapshot_command};
+use crate::replicate::{BaseChange, Transfers, send_command, snapshot_command};
 use crate::sync::config::{NodeName, Resource, Rid, SnapshotNames, Target, When};
 use crate::zfs::{Dataset, Scope, Snapshot};
 
@@ -265,6 +265,12 @@ impl Round<'_> {
             }
         };
         let old = copies::old(&target.dst, root.guid)?;
+        let side = self.side(&target.dst);
+        let released = BaseChange::let_go(peer, side.place(), &there, &self.base).await?;
+        let released = released.commands().into_iter();
+        steps
+            .lines
+            .extend(released.map(|command| format!("{}: {command}", peer.name)));
         for (from, to) in [(&target.dst, &old), (&new, &target.dst)] {
             steps
                 .lines
@@ -307,6 +313,8 @@ impl Round<'_> {
         let imagined = taken(&rotated(source_tree, names, has), names);
         let stale = Stale::find(side, &imagined, &self.sends.src, committed);
         let mut plan = self.plan(&imagined, &stale.tree, target)?;
+        let bases = plan.datasets.iter();
+        let bases: Vec<_> = bases.map(|step| (step.target.clone(), step.guid)).collect();
         plan.datasets.splice(0..0, leftovers);
         let mut transfers = Transfers {
             source,
@@ -324,7 +332,17 @@ impl Round<'_> {
             .is_some_and(|root| root.snapshot_by_name(&names.sent).is_some());
         lines.extend(stale.commands(&transfers.target.name));
         lines.extend(transfer_lines(&plan, &transfers));
+        let change = BaseChange::find(
+            transfers.target,
+            side.place(),
+            &stale.tree,
+            &bases,
+            &self.base,
+        );
+        let change = change.await?;
         let there = &transfers.target.name;
+        let commands = change.commands().into_iter();
+        lines.extend(commands.map(|command| format!("{there}: {command}")));
         let rotation = rotation(&target.dst, names, self.scope(), has_sent);
         lines.extend(rotation.iter().map(|command| format!("{there}: {command}")));
         Ok(Steps {

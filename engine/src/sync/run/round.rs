@@ -11,6 +11,7 @@ use super::side::Side;
 use super::stale::Stale;
 use crate::copies;
 use crate::event::{Event, Observer};
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
@@ -60,6 +61,8 @@ pub(super) struct Round<'a> {
     pub node: &'a NodeName,
     pub resource: &'a Resource,
     pub sends: &'a Sends,
+    /// How the base is kept on targets between two runs.
+    pub base: BaseHold,
     pub action: Action,
     pub loss: Loss,
     pub observer: &'a dyn Observer,
@@ -86,6 +89,7 @@ impl<'a> Round<'a> {
             root,
             scope: self.scope(),
             names: &self.resource.names,
+            base: &self.base,
             observer: self.observer,
         }
     }
@@ -388,7 +392,10 @@ impl<'a> Round<'a> {
                     scope: Scope::One,
                     ..side
                 };
-                dataset.rotate(peer, std::slice::from_ref(there)).await?;
+                let there = std::slice::from_ref(there);
+                let base = (SnapshotName::new(name.clone(), tosend.clone())?, left.guid);
+                dataset.keep_base(peer, there, &[base]).await?;
+                dataset.rotate(peer, there).await?;
                 committed = true;
             }
         }
@@ -411,6 +418,7 @@ impl<'a> Round<'a> {
     ) -> Result<(), TargetError> {
         let tree = side.tree(peer).await?;
         let mut to_rotate = false;
+        let mut bases = Vec::new();
         for step in &plan.datasets {
             let found = tree
                 .iter()
@@ -421,11 +429,15 @@ impl<'a> Round<'a> {
                     let snapshot = step.target.clone();
                     return Err(TargetError::NotThere { snapshot });
                 }
-                Some(found) if found.short == self.resource.names.tosend => to_rotate = true,
-                // Rotated by an earlier run, or renamed by hand.
-                Some(_) => {}
+                // Unless it was rotated by an earlier run, or renamed by hand.
+                Some(found) => {
+                    to_rotate |= found.short == self.resource.names.tosend;
+                    let name = step.target.dataset.snapshot(&found.short)?;
+                    bases.push((name, found.guid));
+                }
             }
         }
+        side.keep_base(peer, &tree, &bases).await?;
         if !to_rotate {
             return Ok(());
         }

@@ -1,8 +1,10 @@
 //! One side of a resource: a tree on a peer, and its rotation.
 
 use crate::event::{Event, Observer};
+use crate::hold::BaseHold;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
+use crate::replicate::{BaseChange, Place};
 use crate::sync::config::SnapshotNames;
 use crate::zfs::{Dataset, Scope, Snapshot};
 
@@ -12,6 +14,8 @@ pub(super) struct Side<'a> {
     pub root: &'a DatasetName,
     pub scope: Scope,
     pub names: &'a SnapshotNames,
+    /// The hold on a base between two runs, wherever one is met.
+    pub base: &'a BaseHold,
     pub observer: &'a dyn Observer,
 }
 
@@ -115,6 +119,57 @@ impl Side<'_> {
         self.destroy(peer, obsolete, &self.names.aside).await
     }
 
+    /// On a target, before it rotates: holds the new bases, if that is asked
+    /// for, and then releases what was held before in their datasets.
+    pub(super) async fn keep_base(
+        &self,
+        peer: &mut Peer,
+        tree: &[Dataset],
+        bases: &[(SnapshotName, Guid)],
+    ) -> Result<(), PeerError> {
+        let change = BaseChange::find(peer, self.place(), tree, bases, self.base).await?;
+        change.make(peer, self.observer).await
+    }
+
+    /// Releases everything in the tree that is held as a base of the resource.
+    pub(super) async fn let_bases_go(&self, peer: &mut Peer) -> Result<(), PeerError> {
+        let tree = self.tree(peer).await?;
+        let change = BaseChange::let_go(peer, self.place(), &tree, self.base).await?;
+        change.make(peer, self.observer).await
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place {
+            root: self.root,
+            scope: self.scope,
+        }
+    }
+
+    /// True if somebody needs a snapshot that is not wanted any more. What the
+    /// resource itself holds as a base, since its node was a target before it
+    /// was the sender, is no such need: that hold is released.
+    async fn is_needed(
+        &self,
+        peer: &mut Peer,
+        dataset: &Dataset,
+        snapshot: &Snapshot,
+    ) -> Result<bool, PeerError> {
+        if snapshot.holds == 0 {
+            return Ok(snapshot.clones > 0);
+        }
+        let mut held = peer.holds(&dataset.name, Scope::One).await?;
+        held.retain(|held| held.guid == snapshot.guid);
+        let tag = &self.base.tag;
+        let (ours, others): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|held| held.tag == tag.as_str());
+        if !ours.is_empty() {
+            let (name, guid) = named(dataset, snapshot);
+            self.step(peer, format!("zfs release {tag} {name}"));
+            peer.release_kept(vec![(name, guid)], tag.clone()).await?;
+        }
+        Ok(!others.is_empty() || snapshot.clones > 0)
+    }
+
     /// Gives a snapshot that is not wanted any more, but held or cloned by
     /// somebody, a name that is in nobody's way; false if it may be destroyed.
     async fn keep_used(
@@ -124,7 +179,7 @@ impl Side<'_> {
         snapshot: &Snapshot,
     ) -> Result<bool, PeerError> {
         let kept = kept(snapshot.guid).filter(|kept| dataset.name.snapshot(kept).is_ok());
-        let (true, Some(kept)) = (is_in_use(snapshot), kept) else {
+        let (true, Some(kept)) = (self.is_needed(peer, dataset, snapshot).await?, kept) else {
             return Ok(false);
         };
         let text = format!(

@@ -9,6 +9,7 @@
 //! were never sent anywhere is not taken for an unchanged copy.
 
 use super::side::Side;
+use crate::hold::Held;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::zfs::Dataset;
@@ -16,6 +17,8 @@ use crate::zfs::Dataset;
 /// What has to go, and the target's tree without it.
 pub(super) struct Stale {
     doomed: Vec<(SnapshotName, Guid)>,
+    /// Somebody holds one of these.
+    is_held: bool,
     /// The tree as it will be.
     pub tree: Vec<Dataset>,
 }
@@ -30,6 +33,7 @@ impl Stale {
         mut tree: Vec<Dataset>,
     ) -> Self {
         let mut doomed = Vec::new();
+        let mut is_held = false;
         for there in &mut tree {
             let Ok(name) = there.name.rebase(side.root, source_root) else {
                 continue; // The plan says so.
@@ -52,9 +56,14 @@ impl Stale {
                 None => &mut there.written_bytes,
             };
             *written_bytes += gone.written_bytes;
+            is_held |= gone.holds > 0;
             doomed.push((snapshot, gone.guid));
         }
-        Self { doomed, tree }
+        Self {
+            doomed,
+            is_held,
+            tree,
+        }
     }
 
     /// The steps of [`Self::destroy`] on `peer`.
@@ -69,6 +78,20 @@ impl Stale {
     pub(super) async fn destroy(self, side: Side<'_>, peer: &mut Peer) -> Result<(), PeerError> {
         if self.doomed.is_empty() {
             return Ok(());
+        }
+        // A run that was cut as it committed it holds it as a base.
+        if self.is_held {
+            let of = |held: &Held| (held.snapshot.clone(), held.guid);
+            let held = peer.holds(side.root, side.scope).await?;
+            let tag = &side.base.tag;
+            let ours = held.iter().filter(|held| held.tag == tag.as_str()).map(of);
+            let ours: Vec<_> = ours.filter(|held| self.doomed.contains(held)).collect();
+            for (name, _) in &ours {
+                side.step(peer, format!("zfs release {tag} {name}"));
+            }
+            if !ours.is_empty() {
+                peer.release_kept(ours, tag.clone()).await?;
+            }
         }
         for (snapshot, _) in &self.doomed {
             side.step(peer, format!("zfs destroy {snapshot}"));

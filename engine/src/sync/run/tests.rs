@@ -9,6 +9,7 @@ mod commanded;
 mod faults;
 mod former;
 mod heirs;
+mod holds;
 mod informed;
 mod leftovers;
 mod loss;

@@ -12,6 +12,7 @@ use super::round::{Manner, Phase, Round};
 use super::service::Run;
 use super::{Action, Sync};
 use crate::event::Event;
+use crate::hold::{BaseHold, HoldTag, KeepBase};
 use crate::name::SnapshotName;
 use crate::peer::PeerError;
 use crate::replicate::snapshot_command;
@@ -50,6 +51,16 @@ impl<'a> Work<'a> {
                 node: sync.node,
                 resource,
                 sends: admitted.sends,
+                base: BaseHold {
+                    tag: HoldTag::for_resource(
+                        sync.service.name().as_str(),
+                        &resource.rid.dotted(),
+                    ),
+                    keep: match resource.hold_base {
+                        true => KeepBase::Hold,
+                        false => KeepBase::Leave,
+                    },
+                },
                 action: sync.action,
                 loss: sync.loss,
                 observer: sync.observer,

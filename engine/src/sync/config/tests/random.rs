@@ -38,6 +38,7 @@ fn line() -> impl Strategy<Value = String> {
         "timeout",
         "rollback",
         "keep_old",
+        "hold_base",
         "node_env",
         "legacy_state",
         "blocking_pre_sync_all",

@@ -69,6 +69,17 @@ fn the_steps_that_are_shown_are_those_of_the_run_that_follows() {
 }
 
 #[test]
+fn what_becomes_of_holds_on_bases_is_shown() {
+    let world = World::with(&["a", "b", "c"], "hold_base = yes\n");
+    for version in 1..4 {
+        world.write("a", version);
+        ensure_shown(&world, Action::Update, &format!("in run {version}"));
+    }
+    world.write("a", 4);
+    ensure_shown(&world, Action::Full, "in a full beside what is there");
+}
+
+#[test]
 fn what_would_be_refused_or_fail_is_shown_as_such() {
     let world = World::configured(&["a", "b"], "", "active_check = /is-up");
     world.commands.fail("/is-up");
