@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::partial::LeftBehind;
 use crate::error::Family;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 
@@ -136,11 +137,11 @@ pub enum Conflict {
         /// Its guid.
         guid: Guid,
     },
-    /// A receive that was cut left its state behind.
-    #[error("{target} holds the partial state of another receive")]
+    /// A receive that was cut left a part that this run cannot use.
+    #[error("{left}")]
     PartialReceive {
-        /// The dataset on the target.
-        target: DatasetName,
+        /// What is there, and why it is not used.
+        left: Box<LeftBehind>,
     },
     /// Source and target are one dataset.
     #[error("source and target are the same dataset ({target})")]
@@ -373,10 +374,7 @@ impl Conflict {
                 word(snapshot),
                 word(&format!("{snapshot}.other"))
             ),
-            Self::PartialReceive { target } => format!(
-                "give the partial state up on {there}: zfs receive -A {}",
-                word(target)
-            ),
+            Self::PartialReceive { left } => left.remedy(),
             Self::SameDataset { .. } => "name another dataset as target".to_owned(),
             Self::MixedModes { there: "raw", .. } => "use --raw, as before".to_owned(),
             Self::MixedModes { .. } => "leave --raw out, as before".to_owned(),

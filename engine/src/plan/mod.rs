@@ -10,6 +10,7 @@ mod conflict;
 mod dataset;
 mod kin;
 mod loss;
+mod partial;
 mod tree;
 mod way;
 
@@ -17,6 +18,7 @@ pub use conflict::{Conflict, Hosts, Keeper};
 pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
 pub use kin::{Kin, find_kin, known_guids};
 pub use loss::{Clearing, Loss, OnModified, OnNewer};
+pub use partial::{Discard, DiscardReason, LeftBehind, OnPartial, Taken, Unusable};
 pub use tree::{
     DatasetPlan, OnRenamed, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };

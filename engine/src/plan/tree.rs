@@ -6,6 +6,7 @@ use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, Way, plan_dataset};
 use super::kin::renamed_within;
 use super::loss::{Clearing, Loss};
+use super::partial::{Discard, Taken};
 use super::way::{Intermediary, is_of_zferry};
 use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
 use crate::zfs::{
@@ -32,6 +33,8 @@ pub struct TreeRequest<'a> {
     pub intermediary: Intermediary,
     /// What becomes of a dataset whose copy has another name on the target.
     pub on_renamed: OnRenamed,
+    /// The snapshots that runs like this one take.
+    pub taken: Taken<'a>,
 }
 
 /// What becomes of a dataset of the source that is not on the target by its
@@ -59,6 +62,8 @@ pub struct DatasetPlan {
     pub target: SnapshotName,
     /// File system or volume.
     pub kind: DatasetKind,
+    /// What a cut receive left, to be given up before all else.
+    pub discard: Option<Discard>,
     /// What goes from the target first.
     pub clearing: Option<Clearing>,
     /// Streams of the same dataset that come first, in this order: one for each
@@ -218,6 +223,7 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             target,
             loss: request.loss,
             intermediary: request.intermediary,
+            taken: request.taken,
         });
         match way {
             Ok(way) => {
@@ -287,6 +293,7 @@ pub fn plan_leftovers(
             target,
             loss: request.loss,
             intermediary: Intermediary::Skip,
+            taken: request.taken,
         });
         if let Ok(way) = way
             && matches!(way.step, Step::Resume { .. })
@@ -344,6 +351,7 @@ fn dataset_plans(
     request: &TreeRequest<'_>,
 ) -> Result<DatasetPlan, NameError> {
     let Way {
+        discard,
         clearing,
         step,
         hops,
@@ -366,6 +374,7 @@ fn dataset_plans(
             creation_seconds: snapshot.creation_seconds,
             kind: source.kind,
             clone_of: source.origin.clone().filter(|_| step == Step::Full),
+            discard: None,
             clearing: None,
             before: Vec::new(),
             step,
@@ -375,6 +384,7 @@ fn dataset_plans(
     }
     let last = streams.pop().expect("the wanted snapshot is the last");
     Ok(DatasetPlan {
+        discard,
         clearing,
         before: streams,
         ..last

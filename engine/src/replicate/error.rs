@@ -100,6 +100,15 @@ pub enum ReplicateError {
         #[source]
         cause: Box<PeerError>,
     },
+    /// What a cut receive left could not be given up, though it may be.
+    #[error("the part of a cut receive in {dataset} could not be given up: {cause}")]
+    NotDiscarded {
+        /// The dataset on the target.
+        dataset: DatasetName,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
     /// A transfer failed.
     #[error("{snapshot} was not replicated to {target}: {cause}")]
     Transfer {
@@ -164,6 +173,7 @@ impl ReplicateError {
             Self::ArchivingRoot { conflict, .. } => conflict.family(),
             Self::NoRoom { .. } => Family::Failed,
             Self::NotCleared { cause, .. }
+            | Self::NotDiscarded { cause, .. }
             | Self::Transfer { cause, .. }
             | Self::NotArchived { cause, .. } => cause.family(),
         }
@@ -189,6 +199,9 @@ impl ReplicateError {
                 "{} is as it was; of its tree, what was to be given up may be gone",
                 to.dataset
             )),
+            Self::NotDiscarded { dataset, .. } => {
+                Some(format!("{dataset} is as it was, and nothing was sent"))
+            }
             Self::Conflicts { .. }
             | Self::NoRoom { .. }
             | Self::ArchivingRoot { .. }
@@ -233,6 +246,10 @@ impl ReplicateError {
                 "see what keeps it: zfs list -t all -o name,userrefs,clones {}; then run the \
                  same command again",
                 to.dataset
+            )],
+            Self::NotDiscarded { dataset, .. } => vec![format!(
+                "see what is there: zfs get receive_resume_token,used {dataset}; then run the \
+                 same command again"
             )],
             // A change too small for the plan to see.
             Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(

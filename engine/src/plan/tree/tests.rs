@@ -6,6 +6,7 @@ use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snap
 mod between;
 mod kin;
 mod loss;
+mod partial;
 mod resume;
 
 const HOSTS: Hosts<'static> = Hosts {
@@ -78,6 +79,7 @@ fn request<'a>(
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
         on_renamed: OnRenamed::Refuse,
+        taken: Taken::Nothing,
     }
 }
 
@@ -341,9 +343,6 @@ fn properties_of_the_machine_stay_there() {
 fn every_conflict_names_a_command_or_a_way_out() {
     let target = name("backup/b");
     for conflict in [
-        Conflict::PartialReceive {
-            target: target.clone(),
-        },
         Conflict::SameDataset {
             target: target.clone(),
         },

@@ -152,6 +152,7 @@ async fn what_holds_a_snapshot_is_named() {
     let loss = Loss {
         on_modified: OnModified::RollBack,
         on_newer: OnNewer::Destroy,
+        ..Loss::default()
     };
     let job = Job { loss, ..job(2) };
     let error = go(&job, &source, &target).await.unwrap_err();
@@ -180,6 +181,7 @@ async fn a_clone_of_a_snapshot_in_the_way_is_named() {
     let loss = Loss {
         on_modified: OnModified::RollBack,
         on_newer: OnNewer::Destroy,
+        ..Loss::default()
     };
     let job = Job { loss, ..job(2) };
     let error = go(&job, &source, &target).await.unwrap_err();

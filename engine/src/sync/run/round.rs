@@ -15,7 +15,7 @@ use crate::hold::BaseHold;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
-    self, DatasetPlan, Intermediary, Loss, OnRenamed, TreePlan, TreeRequest, plan_leftovers,
+    self, DatasetPlan, Intermediary, Loss, OnRenamed, Taken, TreePlan, TreeRequest, plan_leftovers,
     plan_tree,
 };
 use crate::protocol::message::Failure;
@@ -249,6 +249,8 @@ impl<'a> Round<'a> {
             let needed = transfers.estimates.iter().flatten().sum();
             self.check_room(transfers.target, target, needed).await?;
         }
+        // Before marks are tidied up: one may be what proves it ours.
+        transfers.discard(&plan).await?;
         let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let has = |dataset: &Dataset, guid: Guid| {
@@ -322,6 +324,7 @@ impl<'a> Round<'a> {
             // The rest of the tree does not wait for an operator: such a child
             // arrives anew, and the former one stays.
             on_renamed: OnRenamed::SendAll,
+            taken: Taken::Named(&self.resource.names.tosend),
         }
     }
 
