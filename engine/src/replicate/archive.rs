@@ -145,5 +145,11 @@ async fn move_away(
         target: from.clone(),
         to: to.clone(),
         cause: Box::new(cause),
-    })
+    })?;
+    // A later attempt of the same run does not know of it any more.
+    observer.event(&Event::Notice {
+        peer: target.name.clone(),
+        text: format!("{from} was put aside as {to}: {}", archived.conflict),
+    });
+    Ok(())
 }

@@ -1,5 +1,7 @@
 //! Why a replication did not happen.
 
+use std::time::Duration;
+
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
@@ -100,6 +102,12 @@ pub enum ReplicateError {
         #[source]
         cause: Box<PeerError>,
     },
+    /// The whole took longer than it may.
+    #[error("the run took longer than {} s", limit.as_secs())]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
+    },
     /// What a cut receive left could not be given up, though it may be.
     #[error("the part of a cut receive in {dataset} could not be given up: {cause}")]
     NotDiscarded {
@@ -169,7 +177,7 @@ impl ReplicateError {
                 conflicts.first().map_or(Family::Failed, Conflict::family)
             }
             Self::Peer(error) => error.family(),
-            Self::Vanished { .. } => Family::Transient,
+            Self::Vanished { .. } | Self::TimedOut { .. } => Family::Transient,
             Self::ArchivingRoot { conflict, .. } => conflict.family(),
             Self::NoRoom { .. } => Family::Failed,
             Self::NotCleared { cause, .. }
@@ -199,6 +207,9 @@ impl ReplicateError {
                 "{} is as it was; of its tree, what was to be given up may be gone",
                 to.dataset
             )),
+            Self::TimedOut { .. } => {
+                Some("what arrived is kept; the next run goes on from there".to_owned())
+            }
             Self::NotDiscarded { dataset, .. } => {
                 Some(format!("{dataset} is as it was, and nothing was sent"))
             }
@@ -232,13 +243,20 @@ impl ReplicateError {
             Self::ArchivingRoot { target, .. } => {
                 vec![format!("replicate into a dataset below it: {target}/NAME")]
             }
-            Self::NoRoom { target, .. } => vec![
-                "free some space on the target, then run the same command again".to_owned(),
-                format!("or give what is there up, on the target: zfs destroy -r {target}"),
-            ],
-            Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
-                vec!["run the same command again; it goes on where this one was cut".to_owned()]
+            Self::NoRoom { .. } => {
+                vec!["free some space on the target, then run the same command again".to_owned()]
             }
+            Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
+                let mut remedies = cause.remedies();
+                remedies.push(
+                    "run the same command again; it goes on where this one was cut".to_owned(),
+                );
+                remedies
+            }
+            Self::TimedOut { .. } => vec![
+                "run the same command again; it goes on where this one was cut".to_owned(),
+                "or give it more time with --timeout".to_owned(),
+            ],
             Self::Vanished { .. } => {
                 vec!["run the same command again; it plans with what there is".to_owned()]
             }
