@@ -139,6 +139,11 @@ pub struct Replicate {
     /// Change nothing; show what would be sent, with estimated sizes
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// If no stream leads to the target without a loss, rename it to
+    /// DST.zferry-archive-GUID, with all below it, and send everything. Nothing is
+    /// destroyed; a copy that is found under another name stays there
+    #[arg(long)]
+    pub archive_target: bool,
     /// The dataset to replicate
     #[arg(value_name = "SRC")]
     pub source: Endpoint,
@@ -316,7 +321,7 @@ pub struct Loss {
     pub rollback: bool,
     /// The same, and destroy snapshots that are newer than the base and unknown to
     /// the source; never one that is held or has a clone
-    #[arg(long)]
+    #[arg(long, visible_alias = "discard-newer")]
     pub destroy_newer_snapshots: bool,
     /// Give up the part that a cut receive left, where this run cannot use it and it
     /// is not known to be zferry's own

@@ -48,19 +48,21 @@ fn reword(failure: &mut Failure, images: &[Image]) {
 fn of_image(remedy: &str, image: &Image) -> String {
     let mut text = remedy.to_owned();
     for (theirs, ours) in COMMANDS {
-        let Some(at) = text.find(theirs) else {
-            continue;
-        };
-        let object = &text[at + theirs.len()..];
-        let rest = object.strip_prefix(image.pool().as_str());
-        // Of this pool, and not of one whose name begins alike.
-        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@', ' ', ';'])) {
-            text.replace_range(
-                at..at + theirs.len(),
-                &format!("zferry --image {image} image {ours}"),
-            );
-            if let Some(at) = text.find(KEEP_UNCHANGED) {
-                text.truncate(at);
+        let mut from = 0;
+        while let Some(found) = text[from..].find(theirs) {
+            let at = from + found;
+            let object = &text[at + theirs.len()..];
+            from = at + 1;
+            let rest = object.strip_prefix(image.pool().as_str());
+            // Of this pool, and not of one whose name begins alike.
+            if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@', ' ', ';'])) {
+                text.replace_range(
+                    at..at + theirs.len(),
+                    &format!("zferry --image {image} image {ours}"),
+                );
+                if let Some(at) = text.find(KEEP_UNCHANGED) {
+                    text.truncate(at);
+                }
             }
         }
     }

@@ -159,6 +159,7 @@ fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> 
     let job = Job {
         loss: engine::plan::Loss::default(),
         intermediary: engine::plan::Intermediary::Skip,
+        on_conflict: engine::replicate::OnConflict::Refuse,
         base: engine::hold::BaseHold::default(),
         source: from.dataset.clone(),
         target: target(),

@@ -12,7 +12,9 @@ use engine::hold::{BaseHold, HoldTag, KeepBase};
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::Intermediary;
-use engine::replicate::{Allowance, Job, Placement, SnapshotChoice, replicate_persistently};
+use engine::replicate::{
+    Allowance, Job, OnConflict, Placement, SnapshotChoice, replicate_persistently,
+};
 use engine::retry::{Persistence, RETRY_FOR_DEFAULT};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
@@ -152,6 +154,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             Intermediary::Carry
         } else {
             Intermediary::Skip
+        },
+        on_conflict: if args.archive_target {
+            OnConflict::Archive
+        } else {
+            OnConflict::Refuse
         },
         base: BaseHold {
             tag: HoldTag::for_pair(pair.id()),

@@ -4,12 +4,15 @@
 //! puts the old one aside as `NAME.zferry-old-GUID`. GUID is that dataset's own
 //! in sixteen hexadecimal digits, which no rename changes: only what bears its
 //! own guid in its name was put aside by us, and nothing else is ever taken for
-//! an old copy. Whoever may touch NAME may touch both.
+//! an old copy. What `replicate --archive-target` put aside is called
+//! `NAME.zferry-archive-GUID` in the same way; nothing ever destroys it. Whoever
+//! may touch NAME may touch all of them.
 
 use crate::name::{DatasetName, Guid, NameError};
 
 const NEW: &str = ".zferry-new";
 const OLD: &str = ".zferry-old-";
+const ARCHIVE: &str = ".zferry-archive-";
 const GUID_DIGITS: usize = 16;
 
 /// Where a full sync receives that is to replace `dataset`.
@@ -28,6 +31,14 @@ pub fn old(dataset: &DatasetName, guid: Guid) -> Result<DatasetName, NameError> 
     DatasetName::parse(&format!("{dataset}{OLD}{:016x}", guid.0))
 }
 
+/// What `dataset` with this guid is called once it is put aside for good.
+///
+/// # Errors
+/// `TooLong` if ZFS has no room for the name.
+pub fn archive(dataset: &DatasetName, guid: Guid) -> Result<DatasetName, NameError> {
+    DatasetName::parse(&format!("{dataset}{ARCHIVE}{:016x}", guid.0))
+}
+
 /// The guid in the name of an old copy of `dataset`; `None` for anything else.
 #[must_use]
 pub fn guid_of_old(copy: &DatasetName, dataset: &DatasetName) -> Option<Guid> {
@@ -43,10 +54,12 @@ pub fn original(name: &DatasetName) -> DatasetName {
         if let Some(plain) = component.strip_suffix(NEW) {
             return plain.to_owned();
         }
-        match component.rsplit_once(OLD) {
-            Some((plain, guid)) if digits(guid).is_some() => plain.to_owned(),
-            _ => component.to_owned(),
-        }
+        let with_guid = |ending| {
+            let (plain, guid) = component.rsplit_once(ending)?;
+            digits(guid).map(|_| plain.to_owned())
+        };
+        let plain = with_guid(OLD).or_else(|| with_guid(ARCHIVE));
+        plain.unwrap_or_else(|| component.to_owned())
     };
     let components: Vec<String> = name.as_str().split('/').map(plain).collect();
     DatasetName::parse(&components.join("/")).unwrap_or_else(|_| name.clone())
@@ -92,6 +105,8 @@ mod tests {
             ("tank/a.zferry-new/x", "tank/a/x"),
             ("tank/a.zferry-old-0000000000000abc", "tank/a"),
             ("tank/a/b.zferry-new", "tank/a/b"),
+            ("tank/a.zferry-archive-0000000000000abc/x", "tank/a/x"),
+            ("tank/a.zferry-archive-x", "tank/a.zferry-archive-x"),
             ("tank/a.zferry-old-xyz", "tank/a.zferry-old-xyz"),
             ("tank/a", "tank/a"),
             // Nothing would be left of it.

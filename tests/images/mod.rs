@@ -4,6 +4,7 @@
 //! loudly, where there is no libzpool to run them.
 
 mod commands;
+mod conflicts;
 mod cuts;
 mod faults;
 mod history;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use engine::hold::KeepBase;
 use engine::name::{Guid, SnapshotName};
 use engine::plan::{Clearing, Discard, Step};
-use engine::replicate::{DatasetReport, Job, Report, SnapshotChoice};
+use engine::replicate::{Archived, DatasetReport, Job, Report, SnapshotChoice};
 use engine::zfs::{Base, Scope};
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
@@ -46,6 +46,9 @@ impl Run<'_> {
                 Scope::Recursive => " and of all datasets below",
             };
             text += &format!("would take @{short} of {}{below}\n", self.source);
+        }
+        if let Some(archived) = &self.report.archived {
+            text += &put_aside(archived, "would rename");
         }
         let mut bytes = 0_u64;
         let mut streams = 0;
@@ -90,6 +93,9 @@ impl Run<'_> {
     fn done(&self) -> String {
         let mut text = String::new();
         let (mut raw_bytes, mut wire_bytes) = (0, 0);
+        if let Some(archived) = &self.report.archived {
+            text += &put_aside(archived, "renamed");
+        }
         for dataset in &self.report.datasets {
             if let Some(discard) = &dataset.discard {
                 text += &given_up(discard, "gave up");
@@ -129,6 +135,7 @@ impl Run<'_> {
             "target": self.target.to_string(),
             "dry_run": self.job.rehearsal,
             "milliseconds": u64::try_from(self.time.as_millis()).unwrap_or(u64::MAX),
+            "archived": self.report.archived.as_ref().map(archived_value),
             "datasets": datasets,
         })
     }
@@ -155,6 +162,32 @@ fn dataset_value(dataset: &DatasetReport) -> Value {
         "raw_bytes": dataset.moved.raw_bytes,
         "wire_bytes": dataset.moved.wire_bytes,
     })
+}
+
+fn archived_value(archived: &Archived) -> Value {
+    json!({
+        "from": archived.from.to_string(),
+        "guid": archived.guid.to_string(),
+        "to": archived.to.to_string(),
+        "datasets": archived.datasets,
+        "snapshots": archived.snapshots,
+        "held_bytes": archived.held_bytes,
+        "conflict": archived.conflict.to_string(),
+    })
+}
+
+/// The target that makes room, and why.
+fn put_aside(archived: &Archived, rename: &str) -> String {
+    let Archived {
+        from, to, conflict, ..
+    } = archived;
+    format!(
+        "{rename} {from} to {to}, with all it has: {}, {}, {} written in them; nothing of it is \
+         destroyed ({conflict})\n",
+        counted(archived.datasets, "dataset"),
+        counted(archived.snapshots, "snapshot"),
+        HumanBytes(archived.held_bytes)
+    )
 }
 
 fn clearing_value(clearing: &Clearing) -> Value {
@@ -268,6 +301,7 @@ mod tests {
             compression: Compression::Adaptive,
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,
+            on_conflict: engine::replicate::OnConflict::Refuse,
             base: engine::hold::BaseHold::default(),
             rehearsal,
         }
@@ -298,7 +332,10 @@ mod tests {
     fn outcome(job: &Job, datasets: Vec<DatasetReport>) -> Outcome {
         let run = Run {
             job,
-            report: &Report { datasets },
+            report: &Report {
+                datasets,
+                ..Report::default()
+            },
             source: &"tank/a".parse().unwrap(),
             target: &"n2:backup/a".parse().unwrap(),
             time: Duration::from_secs(2),

@@ -1,5 +1,7 @@
 //! Why the target cannot be brought to the wanted state by sending a stream.
 
+use std::fmt;
+
 use super::partial::LeftBehind;
 use crate::error::Family;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
@@ -11,7 +13,7 @@ pub enum Conflict {
     /// The target exists and shares no snapshot with the source.
     #[error(
         "{target} exists but has no snapshot in common with {origin} \
-         ({snapshots} snapshots there, {newest})"
+         ({snapshots} snapshots there, {newest}; {held_bytes} bytes were written in it)"
     )]
     NoCommonBase {
         /// The dataset on the target.
@@ -22,6 +24,63 @@ pub enum Conflict {
         snapshots: usize,
         /// The newest of them, as text for the message.
         newest: String,
+        /// Bytes written there in all its snapshots and since.
+        held_bytes: u64,
+    },
+    /// The target was brought by zferry, and the source knows nothing of it: it
+    /// was destroyed and made again under the same name, or has lost every
+    /// snapshot and bookmark of that time.
+    #[error(
+        "{target} was not made from what {origin} is now (guid {origin_guid}): zferry brought \
+         {last} (guid {last_guid}), and the source has neither it nor any other of the \
+         {snapshots} snapshots there, nor a bookmark of one; {held_bytes} bytes were written in it"
+    )]
+    Recreated {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// The dataset on the source.
+        origin: DatasetName,
+        /// The guid of that dataset.
+        origin_guid: Guid,
+        /// The newest that zferry brought, by its name on the target.
+        last: SnapshotName,
+        /// Its guid.
+        last_guid: Guid,
+        /// How many snapshots the target has.
+        snapshots: usize,
+        /// Bytes written there in all its snapshots and since.
+        held_bytes: u64,
+    },
+    /// The copy is on the target under another name.
+    #[error("the copy for {target} is at {at} on the target: it has {base} (guid {base_guid})")]
+    Renamed {
+        /// Where it should be.
+        target: DatasetName,
+        /// Where it is.
+        at: DatasetName,
+        /// The newest snapshot it shares with the source.
+        base: SnapshotName,
+        /// Its guid.
+        base_guid: Guid,
+        /// Another dataset has the name.
+        is_in_the_way: bool,
+    },
+    /// What the target is a copy of has another name on the source.
+    #[error(
+        "{target} is a copy of {at}, not of {origin}: the source has {base} (guid {base_guid}) \
+         under that name"
+    )]
+    SourceRenamed {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// What was to be sent.
+        origin: DatasetName,
+        /// What the target is a copy of.
+        at: DatasetName,
+        /// The newest snapshot that both have, by its name on the source.
+        base: SnapshotName,
+        /// Its guid.
+        base_guid: Guid,
     },
     /// The target was written to after the base.
     #[error("{target} was modified after {base}: {written_bytes} bytes written")]
@@ -48,7 +107,7 @@ pub enum Conflict {
         written_bytes: u64,
     },
     /// A snapshot that was to be destroyed is held, or has a clone.
-    #[error("{snapshot} cannot be destroyed: it has {holds} holds and {clones} clones")]
+    #[error("{snapshot} cannot be destroyed: {}", kept(*holds, *clones, keepers))]
     Kept {
         /// The snapshot on the target.
         snapshot: SnapshotName,
@@ -56,6 +115,9 @@ pub enum Conflict {
         holds: u64,
         /// Number of clones.
         clones: u64,
+        /// Tags of the holds and names of the clones, as far as they were asked
+        /// for.
+        keepers: Box<[Keeper]>,
     },
     /// The target already has a newer state of the source.
     #[error("{target} already has {newer}, which is newer than {wanted}")]
@@ -121,6 +183,34 @@ pub enum Conflict {
     },
 }
 
+/// What keeps a snapshot from being destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// A hold with this tag.
+    Hold(String),
+    /// A clone of it.
+    Clone(DatasetName),
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Anybody may have placed it.
+            Self::Hold(tag) => write!(f, "hold {}", tag.escape_debug()),
+            Self::Clone(name) => write!(f, "clone {name}"),
+        }
+    }
+}
+
+/// The machines of a run, as messages name them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hosts<'a> {
+    /// That of the source.
+    pub source: &'a str,
+    /// That of the target.
+    pub target: &'a str,
+}
+
 /// Names that a message shows; a listing shows the others.
 const NAMES_SHOWN: usize = 8;
 
@@ -146,12 +236,59 @@ fn diverged(
     )
 }
 
+fn kept(holds: u64, clones: u64, keepers: &[Keeper]) -> String {
+    let plural = |n: u64| if n == 1 { "" } else { "s" };
+    let number = format!(
+        "it has {holds} hold{} and {clones} clone{}",
+        plural(holds),
+        plural(clones)
+    );
+    let names: Vec<String> = keepers.iter().map(Keeper::to_string).collect();
+    match names.len() {
+        0 => number,
+        n if n > NAMES_SHOWN => format!("{number}: {}, …", names[..NAMES_SHOWN].join(", ")),
+        _ => format!("{number}: {}", names.join(", ")),
+    }
+}
+
+/// A name as a shell takes it.
+pub(super) fn word(name: &impl fmt::Display) -> String {
+    let name = name.to_string();
+    shell_words::quote(&name).into_owned()
+}
+
 impl Conflict {
+    /// True if a full copy could take the place of the target, were that put
+    /// aside.
+    #[must_use]
+    pub fn is_mended_by_archiving(&self) -> bool {
+        match self {
+            Self::NoCommonBase { .. }
+            | Self::Recreated { .. }
+            | Self::Renamed { .. }
+            | Self::SourceRenamed { .. }
+            | Self::Modified { .. }
+            | Self::Diverged { .. }
+            | Self::Kept { .. }
+            | Self::Ahead { .. }
+            | Self::NameTaken { .. }
+            | Self::PartialReceive { .. }
+            | Self::OtherKind { .. }
+            | Self::MixedModes { .. } => true,
+            Self::SameDataset { .. } | Self::KeyNotLoaded { .. } | Self::NoSuchSnapshot { .. } => {
+                false
+            }
+        }
+    }
+
     /// The exit-code family.
     #[must_use]
     pub fn family(&self) -> Family {
         match self {
             Self::NoCommonBase { .. }
+            | Self::Recreated { .. }
+            | Self::Renamed { .. }
+            | Self::SourceRenamed { .. }
             | Self::Modified { .. }
             | Self::Diverged { .. }
             | Self::Kept { .. }
@@ -164,47 +301,102 @@ impl Conflict {
         }
     }
 
-    /// What to do about it, with the command to type.
+    /// What to do about it, with the command to type and the machine where.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub fn remedy(&self, on: Hosts<'_>) -> String {
+        let Hosts {
+            source: here,
+            target: there,
+        } = on;
         match self {
-            Self::NoCommonBase { target, .. } | Self::OtherKind { target, .. } => format!(
-                "replicate into another dataset, or move this one away on the target: \
-                 zfs rename {target} {target}.old"
+            Self::NoCommonBase { target, .. }
+            | Self::Recreated { target, .. }
+            | Self::OtherKind { target, .. } => format!(
+                "to keep what is there and send everything, run the same command again with \
+                 --archive-target ({FULL_OF_A_SERVICE}); or by hand on {there}: {}",
+                moved_away(target)
+            ),
+            Self::Renamed {
+                target,
+                at,
+                is_in_the_way: false,
+                ..
+            } => format!(
+                "to leave it there and send everything, run the same command again with \
+                 --archive-target ({FULL_OF_A_SERVICE}); or give it its name back on {there}: \
+                 zfs rename {} {}",
+                word(at),
+                word(target)
+            ),
+            Self::Renamed { target, at, .. } => format!(
+                "move what has its name away and give it that back, on {there}: {} && \
+                 zfs rename {} {}",
+                moved_away(target),
+                word(at),
+                word(target)
+            ),
+            Self::SourceRenamed { origin, at, .. } => format!(
+                "send {at} instead, or give it its name back on {here}: {} && zfs rename {} {}",
+                moved_away(origin),
+                word(at),
+                word(origin)
             ),
             Self::Modified { target, base, .. } => format!(
-                "if these changes may be lost, run again with --rollback, or on the target: \
-                 zfs rollback {base}; then keep it unchanged: zfs set readonly=on {target}"
+                "if these changes may be lost, run the same command again with --rollback, or on \
+                 {there}: zfs rollback {}; then keep it unchanged: zfs set readonly=on {}",
+                word(base),
+                word(target)
             ),
             Self::Diverged { target, base, .. } => format!(
-                "see what is there: zfs list -t snapshot,bookmark -o name,guid,written {target}; \
-                 if all after {base} may be lost, run again with --destroy-newer-snapshots; \
-                 to keep it, move this copy away: zfs rename {target} {target}.old"
+                "see what is there, on {there}: zfs list -t snapshot,bookmark \
+                 -o name,guid,written {0}; if all after {base} may be lost, run the same command \
+                 again with --destroy-newer-snapshots; to keep it, with --archive-target \
+                 ({FULL_OF_A_SERVICE})",
+                word(target)
             ),
             Self::Kept {
                 snapshot,
                 clones: 0,
                 ..
-            } => format!("see who holds it, and ask: zfs holds {snapshot}"),
-            Self::Kept { snapshot, .. } => {
-                format!("see what depends on it: zfs get clones {snapshot}")
-            }
+            } => format!(
+                "see who holds it, and ask, on {there}: zfs holds {}",
+                word(snapshot)
+            ),
+            Self::Kept { snapshot, .. } => format!(
+                "see what depends on it, on {there}: zfs get clones {}",
+                word(snapshot)
+            ),
             Self::Ahead { newer, .. } => {
                 format!("send a snapshot that is newer than {newer}")
             }
-            Self::NameTaken { snapshot, .. } => {
-                format!("rename it on the target: zfs rename {snapshot} {snapshot}.other")
-            }
+            Self::NameTaken { snapshot, .. } => format!(
+                "rename it on {there}: zfs rename {} {}",
+                word(snapshot),
+                word(&format!("{snapshot}.other"))
+            ),
             Self::PartialReceive { left } => left.remedy(),
             Self::SameDataset { .. } => "name another dataset as target".to_owned(),
             Self::MixedModes { there: "raw", .. } => "use --raw, as before".to_owned(),
             Self::MixedModes { .. } => "leave --raw out, as before".to_owned(),
-            Self::KeyNotLoaded { origin } => {
-                format!("use --raw, or load the key: zfs load-key {origin}")
-            }
-            Self::NoSuchSnapshot { origin, .. } => {
-                format!("see what there is: zfs list -t snapshot {origin}")
-            }
+            Self::KeyNotLoaded { origin } => format!(
+                "use --raw, or load the key on {here}: zfs load-key {}",
+                word(origin)
+            ),
+            Self::NoSuchSnapshot { origin, .. } => format!(
+                "see what there is on {here}: zfs list -t snapshot {}",
+                word(origin)
+            ),
         }
     }
+}
+
+/// What archiving is for a configured service.
+const FULL_OF_A_SERVICE: &str = "for a service: zferry sync full SERVICE";
+
+fn moved_away(dataset: &DatasetName) -> String {
+    format!(
+        "zfs rename {} {}",
+        word(dataset),
+        word(&format!("{dataset}.old"))
+    )
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::conflict::Conflict;
+use super::kin;
 use super::loss::{Clearing, Loss, clearing};
 use super::partial::{self, Discard, LeftBehind, Taken, Unusable, Verdict};
 use super::way::{Between, Intermediary};
@@ -207,15 +208,7 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         });
     }
     let Some((base_createtxg, base, base_there)) = common.base else {
-        return Err(Conflict::NoCommonBase {
-            target: target_name.clone(),
-            origin: source.name.clone(),
-            snapshots: target.snapshots.len(),
-            newest: target.snapshots.last().map_or_else(
-                || "so none to start from".to_owned(),
-                |snapshot| format!("the newest is @{}", snapshot.short),
-            ),
-        });
+        return Err(kin::without_base(source, target));
     };
     check_modes(source, target, mode)?;
     check_key(source, mode)?;

@@ -123,6 +123,7 @@ pub(super) fn clearing(
                 snapshot: named(target, kept),
                 holds: kept.holds,
                 clones: kept.clones,
+                keepers: Box::default(),
             });
         }
     }

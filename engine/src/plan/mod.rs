@@ -8,16 +8,18 @@
 
 mod conflict;
 mod dataset;
+mod kin;
 mod loss;
 mod partial;
 mod tree;
 mod way;
 
-pub use conflict::Conflict;
+pub use conflict::{Conflict, Hosts, Keeper};
 pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
+pub use kin::{Kin, find_kin, known_guids};
 pub use loss::{Clearing, Loss, OnModified, OnNewer};
 pub use partial::{Discard, DiscardReason, LeftBehind, OnPartial, Taken, Unusable};
 pub use tree::{
-    DatasetPlan, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
+    DatasetPlan, OnRenamed, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };
 pub use way::{Intermediary, is_of_zferry};

@@ -1,9 +1,10 @@
 //! The plan for a dataset and, if asked, everything below it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, Way, plan_dataset};
+use super::kin::renamed_within;
 use super::loss::{Clearing, Loss};
 use super::partial::{Discard, Taken};
 use super::way::{Intermediary, is_of_zferry};
@@ -30,8 +31,21 @@ pub struct TreeRequest<'a> {
     pub loss: Loss,
     /// Whether the snapshots in between go along.
     pub intermediary: Intermediary,
+    /// What becomes of a dataset whose copy has another name on the target.
+    pub on_renamed: OnRenamed,
     /// The snapshots that runs like this one take.
     pub taken: Taken<'a>,
+}
+
+/// What becomes of a dataset of the source that is not on the target by its
+/// name, while a copy of it is there by another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRenamed {
+    /// It is a conflict: giving the copy its name back saves sending everything.
+    #[default]
+    Refuse,
+    /// The copy stays where it is, and everything is sent.
+    SendAll,
 }
 
 /// One dataset of the plan: the stream that brings the wanted snapshot, and the
@@ -169,10 +183,20 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
         .iter()
         .map(|dataset| (&dataset.name, dataset))
         .collect();
-    let mut expected = Vec::new();
+    let mut expected = HashSet::new();
+    for source in request.source {
+        expected.insert(source.name.rebase(&root.name, request.target_root)?);
+    }
+    let spare: Vec<Dataset> = match request.on_renamed {
+        OnRenamed::SendAll => Vec::new(),
+        OnRenamed::Refuse => {
+            let mut spare = request.target.to_vec();
+            spare.retain(|dataset| !expected.contains(&dataset.name));
+            spare
+        }
+    };
     for source in request.source {
         let target_name = source.name.rebase(&root.name, request.target_root)?;
-        expected.push(target_name.clone());
         let Some(wanted) = source.snapshot_by_name(request.short) else {
             if source.name == root.name {
                 plan.conflicts.push(Conflict::NoSuchSnapshot {
@@ -185,6 +209,12 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             continue;
         };
         let target = there.get(&target_name).copied();
+        if target.is_none()
+            && let Some(conflict) = renamed_within(source, &target_name, &spare)
+        {
+            plan.conflicts.push(conflict);
+            continue;
+        }
         let way = plan_dataset(&DatasetRequest {
             source,
             wanted,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
-use crate::plan::Conflict;
+use crate::plan::{Conflict, Hosts, Kin};
 use crate::protocol::message::Failure;
 use crate::zfs::ZfsErrorKind;
 
@@ -27,18 +27,56 @@ pub enum ReplicateError {
         target: DatasetName,
     },
     /// The source does not exist.
-    #[error("{peer}: dataset {dataset} does not exist")]
+    #[error("{peer}: dataset {dataset} does not exist{}", now_called(renamed.as_ref()))]
     NoSource {
         /// On which peer.
         peer: String,
         /// The dataset.
         dataset: DatasetName,
+        /// The dataset there that the target is a copy of, if it was found.
+        renamed: Option<Kin>,
     },
     /// The target cannot be reached by a stream without losing something.
     #[error("{}", summary(conflicts))]
     Conflicts {
         /// All of them.
         conflicts: Vec<Conflict>,
+        /// The machine of the source, as messages name it.
+        here: String,
+        /// That of the target.
+        there: String,
+    },
+    /// The target cannot be put aside.
+    #[error("{target} cannot be put aside as {to}: {cause}")]
+    NotArchived {
+        /// The target.
+        target: DatasetName,
+        /// What it was to be called.
+        to: DatasetName,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
+    /// The root dataset of a pool cannot be put aside.
+    #[error("{target} is the root of a pool and cannot be renamed: {conflict}")]
+    ArchivingRoot {
+        /// The target.
+        target: DatasetName,
+        /// What it was to mend.
+        conflict: Box<Conflict>,
+    },
+    /// There is no room for everything beside what is there.
+    #[error(
+        "beside the old {target} everything needs about {needed} bytes, and {available} are \
+         available"
+    )]
+    NoRoom {
+        /// The target.
+        target: DatasetName,
+        /// Estimated size of everything.
+        needed: u64,
+        /// What can be written there.
+        available: u64,
     },
     /// A name would be too long on the target.
     #[error(transparent)]
@@ -96,6 +134,15 @@ pub enum ReplicateError {
     },
 }
 
+fn now_called(kin: Option<&Kin>) -> String {
+    match kin {
+        None => String::new(),
+        Some(Kin { at, shared, guid }) => {
+            format!("; the target is a copy of {at} there: both have {shared} (guid {guid})")
+        }
+    }
+}
+
 fn is_modified(cause: &PeerError) -> bool {
     matches!(cause.failure(), Some(Failure::Zfs(error)) if error.kind == ZfsErrorKind::Modified)
 }
@@ -113,6 +160,15 @@ fn summary(conflicts: &[Conflict]) -> String {
 }
 
 impl ReplicateError {
+    /// Conflicts of a plan, which knows no machines.
+    pub(crate) fn conflicts(conflicts: Vec<Conflict>) -> Self {
+        Self::Conflicts {
+            conflicts,
+            here: "the source".to_owned(),
+            there: "the target".to_owned(),
+        }
+    }
+
     /// The exit-code family.
     #[must_use]
     pub fn family(&self) -> Family {
@@ -121,14 +177,17 @@ impl ReplicateError {
             | Self::TargetInsideSource { .. }
             | Self::NoSource { .. }
             | Self::Name(_) => Family::Usage,
-            Self::Conflicts { conflicts } => {
+            Self::Conflicts { conflicts, .. } => {
                 conflicts.first().map_or(Family::Failed, Conflict::family)
             }
             Self::Peer(error) => error.family(),
             Self::Vanished { .. } | Self::TimedOut { .. } => Family::Transient,
+            Self::ArchivingRoot { conflict, .. } => conflict.family(),
+            Self::NoRoom { .. } => Family::Failed,
             Self::NotCleared { cause, .. }
             | Self::NotDiscarded { cause, .. }
-            | Self::Transfer { cause, .. } => cause.family(),
+            | Self::Transfer { cause, .. }
+            | Self::NotArchived { cause, .. } => cause.family(),
         }
     }
 
@@ -158,7 +217,10 @@ impl ReplicateError {
             Self::NotDiscarded { dataset, .. } => {
                 Some(format!("{dataset} is as it was, and nothing was sent"))
             }
-            Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
+            Self::Conflicts { .. }
+            | Self::NoRoom { .. }
+            | Self::ArchivingRoot { .. }
+            | Self::NotArchived { .. } => Some("nothing was changed on either side".to_owned()),
             _ => None,
         }
     }
@@ -167,7 +229,27 @@ impl ReplicateError {
     #[must_use]
     pub fn remedies(&self) -> Vec<String> {
         match self {
-            Self::Conflicts { conflicts } => conflicts.iter().map(Conflict::remedy).collect(),
+            Self::Conflicts {
+                conflicts,
+                here,
+                there,
+            } => {
+                let on = Hosts {
+                    source: here,
+                    target: there,
+                };
+                conflicts.iter().map(|one| one.remedy(on)).collect()
+            }
+            Self::NotArchived { target, .. } => vec![format!(
+                "see what uses it, on the target: zfs list -r -o name,mounted {target}; when it \
+                 is free run the same command again"
+            )],
+            Self::ArchivingRoot { target, .. } => {
+                vec![format!("replicate into a dataset below it: {target}/NAME")]
+            }
+            Self::NoRoom { .. } => {
+                vec!["free some space on the target, then run the same command again".to_owned()]
+            }
             Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
                 let mut remedies = cause.remedies();
                 remedies.push(
@@ -207,6 +289,14 @@ impl ReplicateError {
             )],
             Self::Peer(error) => error.remedies(),
             Self::Transfer { cause, .. } => cause.remedies(),
+            Self::NoSource {
+                peer,
+                dataset,
+                renamed: Some(kin),
+            } => vec![format!(
+                "send {0} instead, or give it its name back on {peer}: zfs rename {0} {dataset}",
+                kin.at
+            )],
             Self::NoSource { dataset, .. } => {
                 vec![format!("see what there is: zfs list -r {}", dataset.pool())]
             }

@@ -57,6 +57,17 @@ impl SnapshotChoice {
     }
 }
 
+/// What becomes of a target that no stream leads to without a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnConflict {
+    /// The run ends, and says what is there.
+    #[default]
+    Refuse,
+    /// The target is renamed aside, with all below it, and everything is sent.
+    /// Nothing is destroyed, now or later.
+    Archive,
+}
+
 /// Whether source and target names mean datasets of one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
@@ -87,6 +98,8 @@ pub struct Job {
     pub loss: Loss,
     /// Whether the snapshots between base and wanted one go along.
     pub intermediary: Intermediary,
+    /// What becomes of a target that cannot be reached by a stream.
+    pub on_conflict: OnConflict,
     /// How the base is kept on the target until the next run.
     pub base: BaseHold,
     /// Change nothing: list, plan and estimate.

@@ -19,6 +19,7 @@
 //! | giving up the part of a cut stream that cannot be used | a dataset as if that stream had never begun; a new one is gone | sends it from the same base, or in full |
 //! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
 //! | rolling some datasets back | these are at their base | rolls the others back |
+//! | renaming the target aside, where that is allowed | no target, the old one with all it had as TARGET.zferry-archive-GUID | sends everything; the old one is never touched again |
 //! | creating ancestors | empty datasets | uses them |
 //! | holding both sides' bases and what is sent | nothing: these holds end with the helpers | the same |
 //! | some of the snapshots in between | these are on both sides | goes on from the newest of them |
@@ -30,11 +31,13 @@
 //! | holding the new base on the target, where that is asked for | the new and the former base are held | the last transfer's row; holds the newest, releases the others |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
+mod archive;
 mod base;
 mod clear;
 mod commands;
 mod error;
 mod estimate;
+mod explain;
 mod job;
 mod persist;
 mod prune;
@@ -43,12 +46,14 @@ mod run;
 mod tests;
 mod transfer;
 
+pub use archive::{Archived, replicate};
 pub use error::ReplicateError;
-pub use job::{Job, Placement, SnapshotChoice};
+pub use job::{Job, OnConflict, Placement, SnapshotChoice};
 pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
-pub use run::{DatasetReport, Report, replicate};
+pub use run::{DatasetReport, Report};
 pub use transfer::Moved;
 
 pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{discard_command, send_command, snapshot_command};
+pub(crate) use explain::{explained, find_renamed};
 pub(crate) use run::{Transfers, vanished};

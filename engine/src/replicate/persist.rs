@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::archive::replicate;
 use super::error::ReplicateError;
 use super::job::Job;
-use super::run::{Report, replicate};
+use super::run::Report;
 use crate::error::Family;
 use crate::event::Observer;
 use crate::peer::Peer;

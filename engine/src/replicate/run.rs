@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
 
+use super::archive::Archived;
 use super::base::{BaseChange, Place};
 use super::commands::{base_text, send_command, snapshot_command};
 use super::error::ReplicateError;
-use super::job::{Job, SnapshotChoice};
+use super::explain::ensure_not_renamed;
+use super::job::{Job, OnConflict, SnapshotChoice};
 use super::transfer::{Ends, Moved, transfer};
 use super::{estimate, prune};
 use crate::event::{Event, Observer};
@@ -16,8 +18,8 @@ use crate::hold::KeepBase;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
-    Clearing, DatasetPlan, Discard, Skipped, Step, Taken, TreePlan, TreeRequest, plan_leftovers,
-    plan_tree, with_arrived,
+    Clearing, DatasetPlan, Discard, OnRenamed, Skipped, Step, Taken, TreePlan, TreeRequest,
+    plan_leftovers, plan_tree, with_arrived,
 };
 use crate::protocol::message::{Failure, NAMES_MAX};
 use crate::stream::compress::Compression;
@@ -52,19 +54,30 @@ pub struct DatasetReport {
     pub moved: Moved,
 }
 
+/// How a rehearsal looks at the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AsIf {
+    /// As what it is.
+    ItIs,
+    /// As if it had been put aside.
+    MovedAway,
+}
+
 /// What became of the whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Report {
+    /// What was put aside on the target first, or would be.
+    pub archived: Option<Archived>,
     /// One entry per dataset, parents first.
     pub datasets: Vec<DatasetReport>,
 }
 
-/// Replicates as `job` says.
+/// Replicates as `job` says, onto a target `as_if` it were like that.
 ///
 /// # Errors
 /// [`ReplicateError`]; the module's table says what is left behind.
-pub async fn replicate(
-    job: &Job,
+pub(super) async fn attempt(
+    (job, as_if): (&Job, AsIf),
     source: &mut Peer,
     target: &mut Peer,
     observer: &dyn Observer,
@@ -73,6 +86,7 @@ pub async fn replicate(
     let no_source = |peer: &Peer| ReplicateError::NoSource {
         peer: peer.name.clone(),
         dataset: job.source.clone(),
+        renamed: None,
     };
     if !job.rehearsal {
         let purpose = format!("replicate of {}", job.source);
@@ -80,10 +94,14 @@ pub async fn replicate(
     }
     let listed = source.tree(&job.source, job.scope).await?;
     let mut source_tree = listed.ok_or_else(|| no_source(source))?;
-    let mut target_tree = target
-        .tree(&job.target, job.scope)
-        .await?
-        .unwrap_or_default();
+    let mut target_tree = match as_if {
+        AsIf::ItIs => target.tree(&job.target, job.scope).await?,
+        AsIf::MovedAway => None,
+    }
+    .unwrap_or_default();
+    if target_tree.is_empty() {
+        ensure_not_renamed(job, &source_tree, target).await?;
+    }
     let short = job.snapshot.short();
     let leftovers = TreePlan {
         datasets: plan_leftovers(&request(job, &source_tree, &target_tree), None)?,
@@ -171,6 +189,10 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         mode: job.mode,
         loss: job.loss,
         intermediary: job.intermediary,
+        on_renamed: match job.on_conflict {
+            OnConflict::Refuse => OnRenamed::Refuse,
+            OnConflict::Archive => OnRenamed::SendAll,
+        },
         taken: job.snapshot.series().map_or(Taken::Nothing, Taken::Series),
     }
 }
@@ -179,9 +201,8 @@ fn clear(mut plan: TreePlan) -> Result<TreePlan, ReplicateError> {
     if plan.conflicts.is_empty() {
         return Ok(plan);
     }
-    Err(ReplicateError::Conflicts {
-        conflicts: std::mem::take(&mut plan.conflicts),
-    })
+    let conflicts = std::mem::take(&mut plan.conflicts);
+    Err(ReplicateError::conflicts(conflicts))
 }
 
 /// The tree as it will be when the snapshot has been taken, for a plan that is
@@ -298,6 +319,7 @@ impl Transfers<'_> {
         let report = |(n, step)| self.report(n, step, Moved::default());
         Report {
             datasets: plan.datasets.iter().enumerate().map(report).collect(),
+            ..Report::default()
         }
     }
 

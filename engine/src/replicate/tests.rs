@@ -2,6 +2,7 @@
 //! operation.
 
 mod between;
+mod conflicts;
 mod holds;
 mod loss;
 mod partial;
@@ -12,7 +13,7 @@ mod stalls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
+use super::{Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, Helper, serve};
@@ -106,6 +107,7 @@ fn job(run: u32) -> Job {
         compression: Compression::Adaptive,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        on_conflict: OnConflict::Refuse,
         base: BaseHold::default(),
         rehearsal: false,
     }

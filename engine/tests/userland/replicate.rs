@@ -13,7 +13,9 @@ use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
-use engine::replicate::{Job, Placement, ReplicateError, Report, SnapshotChoice, replicate};
+use engine::replicate::{
+    Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate,
+};
 use engine::stream::compress::Compression;
 use engine::stream::record::BeginRecord;
 use engine::transport::local;
@@ -165,6 +167,7 @@ fn go_with(
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        on_conflict: OnConflict::Refuse,
         base: BaseHold::default(),
         rehearsal: false,
     };

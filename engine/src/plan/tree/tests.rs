@@ -1,11 +1,18 @@
 use super::*;
 use crate::name::CreateTxg;
+use crate::plan::Hosts;
 use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
 
 mod between;
+mod kin;
 mod loss;
 mod partial;
 mod resume;
+
+const HOSTS: Hosts<'static> = Hosts {
+    source: "alpha",
+    target: "beta",
+};
 
 fn name(text: &str) -> DatasetName {
     DatasetName::parse(text).unwrap()
@@ -71,6 +78,7 @@ fn request<'a>(
         mode: SendMode::Plain,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        on_renamed: OnRenamed::Refuse,
         taken: Taken::Nothing,
     }
 }
@@ -114,8 +122,8 @@ fn the_base_is_the_newest_common_guid_whatever_its_name_is() {
 
 #[test]
 fn equal_names_with_other_guids_are_nothing_in_common() {
-    let source = dataset("tank/a", &[("sent", 1), ("new", 2)]);
-    let target = dataset("backup/b", &[("sent", 77)]);
+    let source = dataset("tank/a", &[("daily", 1), ("new", 2)]);
+    let target = dataset("backup/b", &[("daily", 77)]);
     let plan = plan(&[source], &[target], "new");
     assert!(matches!(
         only_conflict(&plan),
@@ -340,6 +348,6 @@ fn every_conflict_names_a_command_or_a_way_out() {
         },
         Conflict::KeyNotLoaded { origin: target },
     ] {
-        assert!(!conflict.remedy().is_empty());
+        assert!(!conflict.remedy(HOSTS).is_empty());
     }
 }

@@ -36,7 +36,7 @@ async fn diverged(faults: &Faults) -> (Model, Model) {
 
 fn conflicts(error: &ReplicateError) -> &[Conflict] {
     match error {
-        ReplicateError::Conflicts { conflicts } => conflicts,
+        ReplicateError::Conflicts { conflicts, .. } => conflicts,
         other => panic!("{other}"),
     }
 }

@@ -117,7 +117,7 @@ async fn what_another_program_left_is_reported_and_stays_until_it_is_asked_for()
         let error = go(&job(super::job(50)), &source, &target)
             .await
             .unwrap_err();
-        let ReplicateError::Conflicts { conflicts } = &error else {
+        let ReplicateError::Conflicts { conflicts, .. } = &error else {
             panic!("{error}")
         };
         assert!(matches!(conflicts[..], [Conflict::PartialReceive { .. }]));

@@ -290,7 +290,7 @@ impl TargetError {
     pub fn trouble(&self) -> TroubleKind {
         use crate::plan::Conflict;
         match self {
-            Self::Replicate(ReplicateError::Conflicts { conflicts }) => {
+            Self::Replicate(ReplicateError::Conflicts { conflicts, .. }) => {
                 let diverged = conflicts.iter().any(|conflict| {
                     matches!(
                         conflict,

@@ -53,6 +53,13 @@ impl Marks {
             .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()))
     }
 
+    /// The states of a dataset of the source that this target may have.
+    pub(super) fn marked(&self, dataset: &Dataset) -> HashSet<Guid> {
+        let marks = dataset.bookmarks.iter();
+        let ours = marks.filter(|mark| self.is_ours(&mark.short));
+        ours.map(|mark| mark.guid).collect()
+    }
+
     /// Before `tosend` travels: marks it, marks what it starts from, and destroys
     /// marks of states that the target does not have. The base needs one too: if
     /// the transfer fails and another target commits, it is rotated away, and

@@ -137,9 +137,14 @@ async fn of_resource<'a>(
     let conversations = Conversations::new(sync.connector, sync.turns, work.targets());
     let tree_of_source = &tree;
     let targets = work.targets().map(|target| async {
-        let looked = conversations.with(target, Some(QUESTION_MAX), async |source, peer| {
-            round.rehearse(source, tree_of_source, peer, target).await
-        });
+        let looked =
+            conversations.with(target, Some(QUESTION_MAX), async |source, peer| match round
+                .rehearse(source, tree_of_source, peer, target)
+                .await
+            {
+                Err(error) => Err(round.explained(error, source, peer, target).await),
+                rehearsed => rehearsed,
+            });
         TargetRehearsal {
             node: target.node.clone(),
             dst: target.dst.clone(),
@@ -302,6 +307,9 @@ impl Round<'_> {
                 .iter()
                 .any(|there| there.snapshot_by_guid(guid).is_some())
         };
+        if committed.is_empty() && self.action != Action::Full {
+            self.ensure_not_renamed(source_tree, peer, target).await?;
+        }
         let imagined = taken(&rotated(source_tree, names, has), names);
         let stale = Stale::find(side, &imagined, &self.sends.src, committed);
         let mut plan = self.plan(&imagined, &stale.tree, target)?;

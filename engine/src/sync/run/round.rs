@@ -15,10 +15,11 @@ use crate::hold::BaseHold;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
-    self, DatasetPlan, Intermediary, Loss, Taken, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+    self, DatasetPlan, Intermediary, Loss, OnRenamed, Taken, TreePlan, TreeRequest, plan_leftovers,
+    plan_tree,
 };
 use crate::protocol::message::Failure;
-use crate::replicate::{ReplicateError, Report, Transfers, vanished};
+use crate::replicate::{ReplicateError, Report, Transfers, explained, find_renamed, vanished};
 use crate::stream::compress::Compression;
 use crate::sync::config::{KeepOld, NodeName, OnModified, Resource, Sends, Service, Target};
 use crate::sync::moment::UtcSeconds;
@@ -139,6 +140,55 @@ impl<'a> Round<'a> {
     ) -> Result<Option<Synced>, TargetError> {
         let purpose = format!("sync of {} ({})", self.sends.src, self.resource.rid);
         peer.claim(&target.dst, self.scope(), &purpose).await?;
+        let brought = self.bring_to_place(source, source_tree, peer, target, (phase, manner));
+        match brought.await {
+            Err(error) => Err(self.explained(error, source, peer, target).await),
+            brought => brought,
+        }
+    }
+
+    /// Says more about what a plan met.
+    pub(super) async fn explained(
+        &self,
+        error: TargetError,
+        source: &mut Peer,
+        peer: &mut Peer,
+        target: &Target,
+    ) -> TargetError {
+        match error {
+            TargetError::Replicate(error) => {
+                let explained = explained(error, &self.sends.src, &target.dst, source, peer);
+                explained.await.into()
+            }
+            other => other,
+        }
+    }
+
+    /// Refuses to send everything to a place that is empty only because the
+    /// copy that was there has another name now.
+    pub(super) async fn ensure_not_renamed(
+        &self,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+    ) -> Result<(), TargetError> {
+        let marks = Marks::new(&self.resource.rid, target);
+        let guids = source_tree.first().map(|root| marks.marked(root));
+        let guids = guids.unwrap_or_default();
+        match find_renamed(&guids, &self.sends.src, &target.dst, peer).await {
+            Some(conflict) => Err(ReplicateError::conflicts(vec![conflict]).into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn bring_to_place(
+        &self,
+        source: &mut Peer,
+        source_tree: &[Dataset],
+        peer: &mut Peer,
+        target: &Target,
+        (phase, manner): (Phase, Manner),
+    ) -> Result<Option<Synced>, TargetError> {
         let place = self.place(source_tree, peer, target, (phase, manner));
         match place.await? {
             Place::Nowhere => Ok(None),
@@ -180,6 +230,9 @@ impl<'a> Round<'a> {
         let target_tree = self
             .commit_late(source_tree, peer, target_tree, target)
             .await?;
+        if target_tree.is_empty() && self.action != Action::Full {
+            self.ensure_not_renamed(source_tree, peer, target).await?;
+        }
         let stale = Stale::find(side, source_tree, &self.sends.src, target_tree);
         let plan = self.plan(source_tree, &stale.tree, target)?;
         let target_tree = &stale.tree;
@@ -237,7 +290,7 @@ impl<'a> Round<'a> {
             return Ok(plan);
         }
         let conflicts = std::mem::take(&mut plan.conflicts);
-        Err(ReplicateError::Conflicts { conflicts }.into())
+        Err(ReplicateError::conflicts(conflicts).into())
     }
 
     /// What the configuration or the command line allows to be lost.
@@ -268,6 +321,9 @@ impl<'a> Round<'a> {
                 true => Intermediary::Carry,
                 false => Intermediary::Skip,
             },
+            // The rest of the tree does not wait for an operator: such a child
+            // arrives anew, and the former one stays.
+            on_renamed: OnRenamed::SendAll,
             taken: Taken::Named(&self.resource.names.tosend),
         }
     }

@@ -69,7 +69,7 @@ fn snapshots_that_the_source_does_not_know_are_named_with_the_bytes_since_the_ba
         let text = plan.conflicts[0].to_string();
         assert!(text.contains("@theirs, @more"), "{text}");
         assert!(text.contains("backup/b@base") && text.contains("20500 bytes"));
-        let remedy = plan.conflicts[0].remedy();
+        let remedy = plan.conflicts[0].remedy(HOSTS);
         assert!(remedy.contains("--destroy-newer-snapshots"), "{remedy}");
     }
 }
@@ -178,7 +178,7 @@ fn what_is_held_or_cloned_is_never_destroyed() {
         let plan = allowing(DESTROY, &target);
         let conflict = only_conflict(&plan);
         assert!(matches!(conflict, Conflict::Kept { .. }), "{conflict}");
-        let text = format!("{conflict} {}", conflict.remedy());
+        let text = format!("{conflict} {}", conflict.remedy(HOSTS));
         assert!(text.contains("backup/b@more"), "{text}");
     }
 }

@@ -188,7 +188,7 @@ fn the_report_says_what_is_there_what_it_costs_and_what_to_type() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    let remedy = conflict.remedy();
+    let remedy = conflict.remedy(HOSTS);
     for part in ["1000 bytes", "--discard-partial", "zfs receive -A backup/b"] {
         assert!(remedy.contains(part), "{part}: {remedy}");
     }

@@ -43,6 +43,7 @@ fn leftovers(source: &Dataset, target: &Dataset, wanted: &str) -> Vec<DatasetPla
         mode: SendMode::Plain,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        on_renamed: OnRenamed::Refuse,
         taken: Taken::Nothing,
     };
     plan_leftovers(&request, None).unwrap()

@@ -314,3 +314,25 @@ fn a_child_that_was_renamed_on_the_target_is_sent_again_and_the_renamed_stays() 
         world.write("a", version);
     }
 }
+
+#[test]
+fn a_copy_that_was_renamed_as_a_whole_is_found_and_not_sent_again() {
+    let world = in_step();
+    let hands = world.models["b"].by_hand();
+    hands.rename("tank/data", "tank/moved").unwrap();
+    world.write("a", 3);
+    let before = hands.list();
+    let report = world.sync("a", Action::Update).unwrap();
+    let outcome = &report.resources[0].targets[0].outcome;
+    let error = outcome.as_ref().unwrap_err();
+    assert_eq!(error.family(), Family::BrokenChain, "{error}");
+    let remedy = error.remedies().remove(0);
+    assert!(
+        remedy.ends_with("zfs rename tank/moved tank/data"),
+        "{remedy}"
+    );
+    assert_eq!(hands.list(), before);
+    hands.rename("tank/moved", "tank/data").unwrap();
+    incremental(&world, "after the name was given back");
+    world.ensure_in_step("a", "b", "after the name was given back");
+}

@@ -29,7 +29,7 @@ fn a_diverged_dataset_keeps_its_whole_tree_from_changing_and_is_told_as_diverged
         let error = report.resources[0].targets[0].outcome.as_ref().unwrap_err();
         assert_eq!(error.family(), Family::BrokenChain, "{error}");
         assert_eq!(error.trouble(), TroubleKind::Diverged);
-        let TargetError::Replicate(ReplicateError::Conflicts { conflicts }) = error else {
+        let TargetError::Replicate(ReplicateError::Conflicts { conflicts, .. }) = error else {
             panic!("{error}")
         };
         assert!(

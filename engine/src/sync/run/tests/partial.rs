@@ -159,7 +159,7 @@ fn a_part_of_another_program_stays_until_the_option_gives_it_up() {
     let before = world.models["b"].by_hand().list();
     let report = world.sync("a", Action::Update).unwrap();
     let error = report.resources[0].targets[0].outcome.as_ref().unwrap_err();
-    let TargetError::Replicate(ReplicateError::Conflicts { conflicts }) = error else {
+    let TargetError::Replicate(ReplicateError::Conflicts { conflicts, .. }) = error else {
         panic!("{error}")
     };
     assert!(matches!(conflicts[..], [Conflict::PartialReceive { .. }]));
