@@ -5,6 +5,7 @@ mod between;
 mod holds;
 mod loss;
 mod peers;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
