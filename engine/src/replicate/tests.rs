@@ -5,6 +5,8 @@ mod between;
 mod holds;
 mod loss;
 mod peers;
+mod persist;
+mod stalls;
 mod wire;
 
 use std::sync::Arc;

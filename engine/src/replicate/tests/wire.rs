@@ -94,40 +94,43 @@ struct Carrier {
 }
 
 impl Carrier {
-    /// Passes on what comes, until either end is gone.
+    /// Passes on what comes, until either end is gone or the connection breaks.
     async fn carry(
         self,
-        mut next: impl AsyncFnMut() -> Option<Bytes>,
-        mut deliver: impl AsyncFnMut(Bytes) -> bool,
+        mut from: mpsc::Receiver<Bytes>,
+        to: mpsc::Sender<Result<Bytes, LinkError>>,
+    ) {
+        let mut broken = self.cut.subscribe();
+        tokio::select! {
+            biased;
+            _ = broken.wait_for(|broken| *broken) => {}
+            () = self.pass(&mut from, to) => {}
+        }
+    }
+
+    async fn pass(
+        &self,
+        from: &mut mpsc::Receiver<Bytes>,
+        to: mpsc::Sender<Result<Bytes, LinkError>>,
     ) {
         let mut late: Option<Bytes> = None;
         let mut alone = false;
-        while let Some(chunk) = next().await {
+        while let Some(chunk) = from.recv().await {
             let before = self.seen.fetch_add(chunk.len() as u64, Ordering::SeqCst);
             let place = self.harm.and_then(|(at, harm)| {
                 let inside = usize::try_from(at.checked_sub(before)?).ok()?;
                 (inside < chunk.len()).then_some((inside, harm))
             });
             let mut pieces = vec![chunk.clone()];
+            let mut ends = None;
             if let Some((at, harm)) = place {
                 self.struck.store(true, Ordering::SeqCst);
                 let until = |n: usize| (at + n).min(chunk.len());
                 let head = chunk.slice(..at);
                 match harm {
-                    Harm::Cut => {
-                        deliver(head).await;
-                        self.cut.send_replace(true);
-                        return std::future::pending().await;
-                    }
-                    Harm::Stall => {
-                        deliver(head).await;
-                        return std::future::pending().await;
-                    }
-                    Harm::HalfClose => {
-                        deliver(head).await;
-                        drop(deliver);
-                        while next().await.is_some() {}
-                        return;
+                    Harm::Cut | Harm::Stall | Harm::HalfClose => {
+                        pieces = vec![head];
+                        ends = Some(harm);
                     }
                     Harm::Flip => {
                         let mut other = BytesMut::from(&chunk[..]);
@@ -148,9 +151,24 @@ impl Carrier {
                 let size = if alone { 1 } else { piece.len().max(1) };
                 for from in (0..piece.len()).step_by(size) {
                     let part = piece.slice(from..(from + size).min(piece.len()));
-                    if !deliver(part).await {
+                    if to.send(Ok(part)).await.is_err() {
                         return;
                     }
+                }
+            }
+            match ends {
+                None => {}
+                Some(Harm::HalfClose) => {
+                    drop(to);
+                    while from.recv().await.is_some() {}
+                    return;
+                }
+                Some(harm) => {
+                    if harm == Harm::Cut {
+                        let _ = to.try_send(Err(LinkError::PeerGone));
+                        self.cut.send_replace(true);
+                    }
+                    return std::future::pending().await;
                 }
             }
         }
@@ -167,11 +185,11 @@ struct Tampered {
 }
 
 fn tampered(harm: Option<(Way, u64, Harm)>) -> Tampered {
-    let (driver_out, mut from_driver) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
-    let (helper_out, mut from_helper) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
+    let (driver_out, from_driver) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
+    let (helper_out, from_helper) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
     let (to_driver, driver_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
     let (to_helper, helper_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
-    let (cut, mut broken) = watch::channel(false);
+    let cut = watch::Sender::new(false);
     let struck = Arc::new(AtomicBool::new(false));
     let carrier = |way: Way| Carrier {
         harm: harm.and_then(|(there, at, harm)| (there == way).then_some((at, harm))),
@@ -181,32 +199,8 @@ fn tampered(harm: Option<(Way, u64, Harm)>) -> Tampered {
     };
     let (forth, back) = (carrier(Way::Forth), carrier(Way::Back));
     let counted = (Arc::clone(&forth.seen), Arc::clone(&back.seen));
-    tokio::spawn(async move {
-        let ends = (to_driver.clone(), to_helper.clone());
-        let both = async move {
-            let forth = forth.carry(async || from_driver.recv().await, async move |chunk| {
-                to_helper.send(Ok(chunk)).await.is_ok()
-            });
-            let back = back.carry(async || from_helper.recv().await, async move |chunk| {
-                to_driver.send(Ok(chunk)).await.is_ok()
-            });
-            futures_util::future::join(forth, back).await;
-        };
-        // These hold the directions open only for the news of a cut.
-        let (to_driver, to_helper) = (ends.0.downgrade(), ends.1.downgrade());
-        drop(ends);
-        tokio::pin!(both);
-        tokio::select! {
-            _ = broken.wait_for(|broken| *broken) => {
-                for end in [to_driver, to_helper] {
-                    if let Some(end) = end.upgrade() {
-                        let _ = end.try_send(Err(LinkError::PeerGone));
-                    }
-                }
-            }
-            () = &mut both => {}
-        }
-    });
+    tokio::spawn(forth.carry(from_driver, to_helper));
+    tokio::spawn(back.carry(from_helper, to_driver));
     Tampered {
         driver: Link {
             inbound: driver_in,

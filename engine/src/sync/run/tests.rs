@@ -16,6 +16,7 @@ mod loss;
 mod mounted;
 mod order;
 mod peers;
+mod persist;
 mod rehearsal;
 mod schedule;
 mod sweeps;

@@ -17,8 +17,8 @@ use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{
-    Action, ActivityCheck, Command, Commands, ConnectFault, Connector, Locking, Locks, Reaching,
-    Running, Sync,
+    Action, ActivityCheck, Command, Commands, ConnectFault, Connector, Locking, Locks, Patience,
+    Reaching, Running, Sync,
 };
 use engine::sync::selection::Selection;
 use engine::sync::state::{Mode, StateStore};
@@ -189,6 +189,11 @@ impl World {
                 turns: 1,
                 observer: &Silent,
                 compression: Compression::Adaptive,
+                // The next run is what is looked at, not the next attempt.
+                patience: Patience {
+                    retry_for: Some(Duration::ZERO),
+                    ..Patience::default()
+                },
             };
             sync.run().await.map_err(|error| error.to_string())
         })?;
