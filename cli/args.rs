@@ -16,7 +16,7 @@ use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::STALL_DEFAULT;
-use engine::plan::{OnModified, OnNewer};
+use engine::plan::{OnModified, OnNewer, OnPartial};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
 use engine::sync::selection::{Selection, TagExpression};
@@ -318,6 +318,10 @@ pub struct Loss {
     /// the source; never one that is held or has a clone
     #[arg(long)]
     pub destroy_newer_snapshots: bool,
+    /// Give up the part that a cut receive left, where this run cannot use it and it
+    /// is not known to be zferry's own
+    #[arg(long)]
+    pub discard_partial: bool,
 }
 
 impl Loss {
@@ -333,6 +337,11 @@ impl Loss {
                 OnNewer::Destroy
             } else {
                 OnNewer::Refuse
+            },
+            on_partial: if self.discard_partial {
+                OnPartial::Discard
+            } else {
+                OnPartial::Report
             },
         }
     }

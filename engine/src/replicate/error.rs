@@ -70,6 +70,15 @@ pub enum ReplicateError {
         /// The time it had.
         limit: Duration,
     },
+    /// What a cut receive left could not be given up, though it may be.
+    #[error("the part of a cut receive in {dataset} could not be given up: {cause}")]
+    NotDiscarded {
+        /// The dataset on the target.
+        dataset: DatasetName,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
     /// A transfer failed.
     #[error("{snapshot} was not replicated to {target}: {cause}")]
     Transfer {
@@ -113,7 +122,9 @@ impl ReplicateError {
             }
             Self::Peer(error) => error.family(),
             Self::Vanished { .. } | Self::TimedOut { .. } => Family::Transient,
-            Self::NotCleared { cause, .. } | Self::Transfer { cause, .. } => cause.family(),
+            Self::NotCleared { cause, .. }
+            | Self::NotDiscarded { cause, .. }
+            | Self::Transfer { cause, .. } => cause.family(),
         }
     }
 
@@ -139,6 +150,9 @@ impl ReplicateError {
             )),
             Self::TimedOut { .. } => {
                 Some("what arrived is kept; the next run goes on from there".to_owned())
+            }
+            Self::NotDiscarded { dataset, .. } => {
+                Some(format!("{dataset} is as it was, and nothing was sent"))
             }
             Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
             _ => None,
@@ -168,6 +182,10 @@ impl ReplicateError {
                 "see what keeps it: zfs list -t all -o name,userrefs,clones {}; then run the \
                  same command again",
                 to.dataset
+            )],
+            Self::NotDiscarded { dataset, .. } => vec![format!(
+                "see what is there: zfs get receive_resume_token,used {dataset}; then run the \
+                 same command again"
             )],
             // A change too small for the plan to see.
             Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(

@@ -64,7 +64,8 @@ impl<E: Unreachable> PersistError<E> {
             Self::Failed(
                 ReplicateError::Transfer { cause, .. }
                 | ReplicateError::Vanished { cause }
-                | ReplicateError::NotCleared { cause, .. },
+                | ReplicateError::NotCleared { cause, .. }
+                | ReplicateError::NotDiscarded { cause, .. },
             ) => Some(&cause.peer),
             _ => None,
         }

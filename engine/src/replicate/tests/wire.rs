@@ -287,8 +287,12 @@ fn run(
             served(target.helper, models.1),
         ];
         let work = async {
-            let mut from = greet("source", source.driver).await.map_err(Ended::Greeting)?;
-            let mut to = greet("target", target.driver).await.map_err(Ended::Greeting)?;
+            let mut from = greet("source", source.driver)
+                .await
+                .map_err(Ended::Greeting)?;
+            let mut to = greet("target", target.driver)
+                .await
+                .map_err(Ended::Greeting)?;
             let done = replicate(&job(run), &mut from, &mut to, &Silent).await;
             done.map_err(Ended::Run)
         };
@@ -351,10 +355,16 @@ fn sweep(at_source: bool, way: Way) {
     write(&source, 2);
     let healthy = next(None);
     assert!(healthy.result.is_ok());
-    let bytes = if way == Way::Forth { healthy.bytes.0 } else { healthy.bytes.1 };
+    let bytes = if way == Way::Forth {
+        healthy.bytes.0
+    } else {
+        healthy.bytes.1
+    };
     let places: Vec<u64> = match std::env::var("ZFERRY_TEST_FAULTS").is_ok() {
         true => (0..bytes).collect(),
-        false => (0..PLACES).map(|n| (2 * n + 1) * bytes / (2 * PLACES)).collect(),
+        false => (0..PLACES)
+            .map(|n| (2 * n + 1) * bytes / (2 * PLACES))
+            .collect(),
     };
     let (mut points, mut failed) = (0_u64, 0_u64);
     for harm in HARMS {
@@ -369,8 +379,13 @@ fn sweep(at_source: bool, way: Way) {
                 assert!(!error.is_empty(), "{when}");
             }
             let after = next(None);
-            let report = after.result.unwrap_or_else(|error| panic!("{when}: {error}"));
-            let full = report.datasets.iter().any(|dataset| dataset.step == Step::Full);
+            let report = after
+                .result
+                .unwrap_or_else(|error| panic!("{when}: {error}"));
+            let full = report
+                .datasets
+                .iter()
+                .any(|dataset| dataset.step == Step::Full);
             assert!(!full, "a full {when}");
             ensure_equal(&source, &target, &when);
             points += u64::from(harmed.struck);

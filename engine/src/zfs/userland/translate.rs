@@ -228,6 +228,7 @@ pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Optio
 fn partial(token: wire::Token) -> PartialContent {
     PartialContent {
         to_guid: Guid(token.to_guid),
+        to_name: SnapshotName::parse(&token.to_name).ok(),
         from_guid: token.from_guid.map(Guid),
         mode: match token.flags.raw {
             true => SendMode::Raw,

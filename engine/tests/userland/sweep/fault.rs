@@ -63,8 +63,8 @@ pub fn all() -> Vec<Fault> {
 pub enum Which {
     /// The one with this number, counted from 1 since [`Faults::plan`].
     Number(u64),
-    /// The next of this name.
-    Named(&'static str),
+    /// One of this name; the number says how many come before it.
+    Named(&'static str, u64),
 }
 
 #[derive(Debug)]
@@ -123,16 +123,22 @@ impl Faults {
     pub fn next(&self, operation: &'static str) -> Option<Fault> {
         let mut schedule = self.schedule();
         schedule.operations += 1;
-        let (which, fault) = schedule.planned?;
-        let meant = match which {
-            Which::Number(number) => number == schedule.operations,
-            Which::Named(name) => name == operation,
-        };
-        if !meant {
-            return None;
+        let number = schedule.operations;
+        let (which, fault) = schedule.planned.as_mut()?;
+        let fault = *fault;
+        match which {
+            Which::Number(meant) if *meant == number => {}
+            Which::Named(name, 0) if *name == operation => {}
+            Which::Named(name, before) => {
+                if *name == operation {
+                    *before -= 1;
+                }
+                return None;
+            }
+            Which::Number(_) => return None,
         }
         schedule.planned = None;
-        schedule.struck = Some((schedule.operations, operation, fault));
+        schedule.struck = Some((number, operation, fault));
         Some(fault)
     }
 

@@ -241,6 +241,11 @@ impl Zfs for Faulty {
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
         self.operation("destroy_dataset", |pools| pools.destroy_dataset(name))
     }
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        self.operation("discard_partial", |pools| {
+            pools.discard_partial(dataset, token)
+        })
+    }
     fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
         self.operation("children", |pools| pools.children(parent))
     }

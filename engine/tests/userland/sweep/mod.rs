@@ -17,7 +17,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
-use engine::plan::{Intermediary, Loss, OnModified, OnNewer};
+use engine::plan::{Intermediary, Loss, OnModified, OnNewer, OnPartial};
 use engine::sync::run::Action;
 use engine::zfs::Zfs;
 
@@ -33,6 +33,7 @@ const SAMPLE: usize = 4;
 const ANYTHING: Loss = Loss {
     on_modified: OnModified::RollBack,
     on_newer: OnNewer::Destroy,
+    on_partial: OnPartial::Report,
 };
 
 type Step<T> = fn(&World) -> T;
@@ -65,6 +66,24 @@ fn updated(world: &World) -> Result<Fulls, String> {
 fn behind(world: &World) {
     replicated(world).unwrap();
     world.write();
+}
+
+/// The same, and a part of it has arrived, in the first volume.
+fn cut_behind(world: &World) {
+    behind(world);
+    let cut = Fault::Death(Victim::Helper, Moment::Midway);
+    for _ in 0..10 {
+        world.faults.plan(Which::Named("receive", 1), cut);
+        replicated(world).unwrap_err();
+        world.revive();
+        let mut copies = world.nodes["b"].tree(COPY).into_iter();
+        if copies.any(|copy| copy.partial.is_some()) {
+            return;
+        }
+        // Cut in its first bytes nothing stays.
+        world.write();
+    }
+    panic!("no part is ever kept");
 }
 
 const REPLICATE: Scenario = Scenario {
@@ -129,7 +148,7 @@ impl Scenario {
         (self.prepare)(world);
         world
             .faults
-            .plan(Which::Named("nothing"), Fault::AnswerLost);
+            .plan(Which::Named("nothing", 0), Fault::AnswerLost);
         (self.run)(world).unwrap_or_else(|error| panic!("{}: {error}", self.name));
         world.faults.operations()
     }
@@ -263,12 +282,22 @@ fn a_resumed_replication_may_meet_any_fault_at_any_operation() {
     Scenario {
         name: "replicate, resume",
         prepare: |world| {
-            behind(world);
-            let cut = Fault::Death(Victim::Helper, Moment::Midway);
-            world.faults.plan(Which::Named("receive"), cut);
-            replicated(world).unwrap_err();
-            assert!(world.faults.struck().is_some());
-            world.revive();
+            cut_behind(world);
+            world.write();
+        },
+        ..REPLICATE
+    }
+    .sweep();
+}
+
+#[test]
+fn a_part_that_is_given_up_may_meet_any_fault_at_any_operation() {
+    Scenario {
+        name: "replicate, a part of what the source has lost",
+        prepare: |world| {
+            cut_behind(world);
+            // What it was a part of goes, and with it what could be sent.
+            world.lose_newest();
             world.write();
         },
         ..REPLICATE

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use engine::hold::HoldTag;
 use engine::name::DatasetName;
 use engine::zfs::userland::{Contents, Image, ImagePool};
-use engine::zfs::{Dataset, NewBookmark, Pools, Scope, Zfs};
+use engine::zfs::{Dataset, NewBookmark, Pools, Scope, Snapshot, Zfs};
 
 use super::fault::Faults;
 use super::faulty::Faulty;
@@ -209,6 +209,20 @@ impl World {
         let bytes = content(self.tick(), 40_000);
         let from = file(&self.folder.path("in"), &bytes);
         self.nodes[node].pool().put(&dataset(volume), from).unwrap();
+    }
+
+    /// Destroys the newest snapshot of each dataset of the source, if it is
+    /// one of several.
+    pub fn lose_newest(&self) {
+        let source = &self.nodes["a"];
+        for found in source.tree(ROOT) {
+            let ours = |point: &&Snapshot| point.short.as_str().starts_with("ours-");
+            if found.snapshots.iter().filter(ours).count() > 1 {
+                let newest = found.snapshots.last().unwrap();
+                let name = found.name.snapshot(&newest.short).unwrap();
+                source.pools.destroy_snapshots(&[name]).unwrap();
+            }
+        }
     }
 
     /// Remembers what is not ours; to be called before a run that is struck.
