@@ -115,6 +115,12 @@ impl ImagePool {
         &self.image
     }
 
+    /// Number of the worker's process, if one runs: for tests that kill it.
+    #[must_use]
+    pub fn worker_pid(&self) -> Option<u32> {
+        self.pool.worker_pid()
+    }
+
     /// Exports the pool and ends its worker. Holds that still live keep it
     /// open; their end then lets go of it without an export, which loses
     /// nothing.
