@@ -20,8 +20,11 @@ pub use plan::plan;
 pub use stream::{begin, frames, inbound, scan, scan_summed};
 pub use words::{durations, known_hosts, names, printable, schedule};
 
+/// Takes any bytes; panics if a claim does not hold.
+pub type Entry = fn(&[u8]);
+
 /// Every entry point, by the name that its target and its corpus have.
-pub const TARGETS: [(&str, fn(&[u8])); 16] = [
+pub const TARGETS: [(&str, Entry); 16] = [
     ("begin", begin),
     ("config", config),
     ("durations", durations),
