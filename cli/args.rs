@@ -5,6 +5,7 @@
 //! options mean together is checked by the commands.
 
 pub mod config;
+pub mod holds;
 pub mod image;
 pub mod inspect;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
-use engine::plan::{OnModified, OnNewer};
+use engine::plan::{OnModified, OnNewer, OnPartial};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
 use engine::sync::selection::{Selection, TagExpression};
@@ -91,6 +92,7 @@ pub enum Command {
     Config(config::Config),
     #[command(name = "image")]
     Images(image::Images),
+    Holds(holds::Holds),
     Inspect(inspect::Inspect),
     Helper(Helper),
 }
@@ -308,6 +310,10 @@ pub struct Loss {
     /// the source; never one that is held or has a clone
     #[arg(long)]
     pub destroy_newer_snapshots: bool,
+    /// Give up the part that a cut receive left, where this run cannot use it and it
+    /// is not known to be zferry's own
+    #[arg(long)]
+    pub discard_partial: bool,
 }
 
 impl Loss {
@@ -323,6 +329,11 @@ impl Loss {
                 OnNewer::Destroy
             } else {
                 OnNewer::Refuse
+            },
+            on_partial: if self.discard_partial {
+                OnPartial::Discard
+            } else {
+                OnPartial::Report
             },
         }
     }

@@ -6,6 +6,7 @@
 
 pub mod config;
 pub mod helper;
+pub mod holds;
 pub mod image;
 pub mod inspect;
 mod legacy;
@@ -93,6 +94,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure
         Command::Status(args) => status::run(context, &args).await,
         Command::Config(args) => config::run(context, args).await,
         Command::Images(args) => image::run(context, args).await,
+        Command::Holds(args) => holds::run(context, args).await,
         Command::Inspect(args) => inspect::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,
     };

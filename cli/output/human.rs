@@ -139,6 +139,20 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             let text = format!("note: {dataset} did not take these properties: {list}");
             (Verbosity::Normal, text)
         }
+        Event::PartialDiscarded {
+            peer,
+            dataset,
+            received_bytes,
+            reason,
+            ..
+        } => {
+            let text = format!(
+                "note: {peer}: {} that a cut receive had left in {dataset} were given up: {}",
+                HumanBytes(*received_bytes),
+                reason.text()
+            );
+            (Verbosity::Normal, text)
+        }
         Event::RolledBack {
             peer,
             to,

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::plan::DiscardReason;
 use crate::zfs::PropertyRefusal;
 
 /// Takes events. Called from the driver's task: must not block.
@@ -130,6 +131,20 @@ pub enum Event {
         lost_bytes: u64,
         /// Snapshots that had been taken since, and were destroyed.
         snapshots: Vec<SnapshotName>,
+    },
+    /// What a cut receive had left was given up: see
+    /// [`Discard`](crate::plan::Discard).
+    PartialDiscarded {
+        /// On which peer.
+        peer: String,
+        /// The dataset.
+        dataset: DatasetName,
+        /// The snapshot that was being received, if it is known.
+        to_guid: Option<Guid>,
+        /// Bytes that had arrived.
+        received_bytes: u64,
+        /// Why.
+        reason: DiscardReason,
     },
     /// Something worth knowing that changes nothing.
     Notice {

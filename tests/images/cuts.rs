@@ -56,7 +56,7 @@ fn strike(service: &Service, child: &mut Child, victim: Victim) {
 }
 
 fn cut_and_converge(victim: Victim) {
-    let Some(service) = Service::new() else {
+    let Some(service) = Service::with("hold_base = yes\n") else {
         return;
     };
     let mut content = data(1, BYTES);
@@ -78,6 +78,8 @@ fn cut_and_converge(victim: Victim) {
         service.done("n1", &["sync", "update", "web"]);
         service.in_step("", &content);
         service.done("n2", &["status", "web"]);
+        let held = ["backup/data@sent zferry:base:sync:web:sync.1"];
+        assert_eq!(service.lab.holds(), held, "{victim:?} {round}");
         content = data(2 + round, BYTES);
         service.lab.put("tank/data", &content);
     }

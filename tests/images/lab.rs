@@ -213,6 +213,16 @@ impl Lab {
         snapshots.iter().map(pair).collect()
     }
 
+    /// What zferry holds in both images: snapshot and tag of each.
+    #[track_caller]
+    pub fn holds(&self) -> Vec<String> {
+        let listed = self.done(&["--json", "holds", "list"]).last_json();
+        let holds = listed["result"]["holds"].as_array().unwrap().iter();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let held = holds.map(|held| format!("{} {}", text(&held["snapshot"]), text(&held["tag"])));
+        held.collect()
+    }
+
     /// `target` has what `source` has: its newest snapshot, with these bytes.
     #[track_caller]
     pub fn in_step(&self, source: &str, target: &str, bytes: &[u8]) {

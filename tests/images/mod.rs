@@ -7,6 +7,7 @@ mod commands;
 mod cuts;
 mod faults;
 mod history;
+mod holds;
 pub mod lab;
 mod log;
 mod loss;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::name::{Guid, SnapshotName};
-use engine::plan::{Clearing, Step};
+use engine::plan::{Clearing, Discard, Step};
 use engine::replicate::{DatasetReport, Job, Report, SnapshotChoice};
 use engine::zfs::{Base, Scope};
 use indicatif::HumanBytes;
@@ -52,6 +52,9 @@ impl Run<'_> {
             let DatasetReport {
                 snapshot, target, ..
             } = dataset;
+            if let Some(discard) = &dataset.discard {
+                text += &given_up(discard, "would give up");
+            }
             if dataset.step == Step::UpToDate {
                 text += &format!("{target} is up to date with {snapshot}\n");
                 continue;
@@ -81,6 +84,9 @@ impl Run<'_> {
         let mut text = String::new();
         let (mut raw_bytes, mut wire_bytes) = (0, 0);
         for dataset in &self.report.datasets {
+            if let Some(discard) = &dataset.discard {
+                text += &given_up(discard, "gave up");
+            }
             if let Some(clearing) = &dataset.clearing {
                 text += &lost(clearing, "rolled back", "destroyed");
             }
@@ -136,6 +142,7 @@ fn dataset_value(dataset: &DatasetReport) -> Value {
         "step": step,
         "base": base,
         "carried": dataset.carried,
+        "partial_given_up": dataset.discard.as_ref().map(discard_value),
         "given_up": dataset.clearing.as_ref().map(clearing_value),
         "estimated_bytes": dataset.estimated_bytes,
         "raw_bytes": dataset.moved.raw_bytes,
@@ -152,6 +159,31 @@ fn clearing_value(clearing: &Clearing) -> Value {
         "snapshots": clearing.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
         "bookmarks": bookmarks.collect::<Vec<_>>(),
     })
+}
+
+fn discard_value(discard: &Discard) -> Value {
+    json!({
+        "dataset": discard.dataset.to_string(),
+        "guid": discard.to_guid.map(|guid| guid.to_string()),
+        "snapshot": discard.to_name.as_ref().map(ToString::to_string),
+        "received_bytes": discard.received_bytes,
+        "reason": discard.reason,
+    })
+}
+
+/// The part of a cut receive that is lost, in one line.
+fn given_up(discard: &Discard, verb: &str) -> String {
+    let of = match (&discard.to_name, discard.to_guid) {
+        (Some(name), Some(guid)) => format!(" of {name}, guid {guid}"),
+        (None, Some(guid)) => format!(" of a snapshot with guid {guid}"),
+        _ => String::new(),
+    };
+    format!(
+        "{verb} the part of a cut receive in {}: {}{of} ({})\n",
+        discard.dataset,
+        HumanBytes(discard.received_bytes),
+        discard.reason.text()
+    )
 }
 
 /// What is lost on the target, line by line.
@@ -240,6 +272,7 @@ mod tests {
             target: snapshot(&format!("backup/{path}@s-2")),
             guid: Guid(guid),
             creation_seconds: 0,
+            discard: None,
             clearing: None,
             carried: 0,
             step,

@@ -94,6 +94,7 @@ fn datasets_of(request: &Request) -> Vec<&DatasetName> {
         Request::RenameDataset { from, to, .. } => vec![from, to],
         Request::OldCopies { of } => vec![of],
         Request::DestroyCopy { of, copy, .. } => vec![of, copy],
+        Request::DiscardPartial { dataset, .. } => vec![dataset],
         Request::Available { dataset } => vec![dataset],
         Request::Bookmark { marks } => marks.iter().map(|mark| &mark.of.dataset).collect(),
         Request::DestroyBookmarks { names } => names.iter().map(|name| &name.dataset).collect(),
@@ -157,6 +158,10 @@ mod tests {
             },
             Request::DestroySnapshots {
                 snapshots: vec![(snapshot("tank@x"), Guid(1))],
+            },
+            Request::DiscardPartial {
+                dataset: DatasetName::parse("tank/b").unwrap(),
+                token: "1-1-1-00".to_owned(),
             },
             Request::HoldBases {
                 bases: vec![(DatasetName::parse("tank/ab").unwrap(), Guid(1))],

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::hold::HoldTag;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::protocol::message::{
-    Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request,
+    Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request, TOKEN_BYTES_MAX,
 };
 use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 
@@ -103,6 +103,13 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         Request::DestroyCopy { of, copy, ours } => {
             check_count(ours.len().max(1))?;
             copies::destroy(zfs, &of, &copy, &ours)?;
+            Ok(Reply::Done)
+        }
+        Request::DiscardPartial { dataset, token } => {
+            if token.len() > TOKEN_BYTES_MAX {
+                return Err(Failure::BadRequest("no resume token is that long".into()));
+            }
+            zfs.discard_partial(&dataset, &token)?;
             Ok(Reply::Done)
         }
         Request::Available { dataset } => Ok(Reply::Size {

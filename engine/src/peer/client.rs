@@ -215,6 +215,20 @@ impl Peer {
         self.order(&request).await
     }
 
+    /// Gives up what a cut receive left in `dataset`, if that is what `token`
+    /// says.
+    ///
+    /// # Errors
+    /// [`PeerError`]; then it is still there, unless the answer was lost.
+    pub async fn discard_partial(
+        &mut self,
+        dataset: DatasetName,
+        token: String,
+    ) -> Result<(), PeerError> {
+        self.order(&Request::DiscardPartial { dataset, token })
+            .await
+    }
+
     /// Bytes that can still be written at, or for, this dataset.
     ///
     /// # Errors

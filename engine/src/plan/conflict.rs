@@ -1,5 +1,6 @@
 //! Why the target cannot be brought to the wanted state by sending a stream.
 
+use super::partial::LeftBehind;
 use crate::error::Family;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 
@@ -74,11 +75,11 @@ pub enum Conflict {
         /// Its guid.
         guid: Guid,
     },
-    /// A receive that was cut left its state behind.
-    #[error("{target} holds the partial state of another receive")]
+    /// A receive that was cut left a part that this run cannot use.
+    #[error("{left}")]
     PartialReceive {
-        /// The dataset on the target.
-        target: DatasetName,
+        /// What is there, and why it is not used.
+        left: Box<LeftBehind>,
     },
     /// Source and target are one dataset.
     #[error("source and target are the same dataset ({target})")]
@@ -194,9 +195,7 @@ impl Conflict {
             Self::NameTaken { snapshot, .. } => {
                 format!("rename it on the target: zfs rename {snapshot} {snapshot}.other")
             }
-            Self::PartialReceive { target } => {
-                format!("give the partial state up on the target: zfs receive -A {target}")
-            }
+            Self::PartialReceive { left } => left.remedy(),
             Self::SameDataset { .. } => "name another dataset as target".to_owned(),
             Self::MixedModes { there: "raw", .. } => "use --raw, as before".to_owned(),
             Self::MixedModes { .. } => "leave --raw out, as before".to_owned(),

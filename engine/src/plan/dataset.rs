@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use super::conflict::Conflict;
 use super::loss::{Clearing, Loss, clearing};
+use super::partial::{self, Discard, LeftBehind, Taken, Unusable, Verdict};
 use super::way::{Between, Intermediary};
 use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
-use crate::zfs::{Base, Dataset, PartialContent, ResumePoint, SendMode, Snapshot};
+use crate::zfs::{Base, Dataset, ResumePoint, SendMode, Snapshot};
 
 /// What brings one dataset of the target to the wanted snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,11 +70,15 @@ pub struct DatasetRequest<'a> {
     pub loss: Loss,
     /// Whether the snapshots in between go along.
     pub intermediary: Intermediary,
+    /// The snapshots that runs like this one take.
+    pub taken: Taken<'a>,
 }
 
 /// How one dataset gets to the wanted snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Way {
+    /// What a cut receive left, to be given up before all else.
+    pub discard: Option<Discard>,
     /// What has to go from the target first.
     pub clearing: Option<Clearing>,
     /// The first stream: to the first of `hops`, or to the wanted snapshot.
@@ -89,6 +94,7 @@ pub struct Way {
 impl From<Step> for Way {
     fn from(step: Step) -> Self {
         Self {
+            discard: None,
             clearing: None,
             step,
             hops: Vec::new(),
@@ -116,6 +122,7 @@ impl Way {
             ),
         };
         Self {
+            discard: None,
             clearing,
             step,
             hops: between.carried.into_iter().cloned().collect(),
@@ -131,7 +138,7 @@ impl Way {
 /// it is lost or a conflict, as the request says. What a cut stream left
 /// on the target decides for it: if it was the stream of `wanted`, in the same
 /// block form and from a base that both still have, it goes on; if not, it is
-/// in the way and nothing is planned.
+/// given up first or in the way, as [`partial`](super::partial) has it.
 ///
 /// # Errors
 /// [`Conflict`] if no stream leads from the target's state to `wanted` without
@@ -145,6 +152,7 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         target,
         loss,
         intermediary: _,
+        taken: _,
     } = *request;
     let Some(target) = target else {
         check_key(source, mode)?;
@@ -161,31 +169,34 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
             origin: source.name.clone(),
         });
     }
+    let verdict = target
+        .partial
+        .as_ref()
+        .map(|left| partial::judge(request, target, left));
     if target.snapshot_by_guid(wanted.guid).is_some() {
-        return Ok(Step::UpToDate.into());
-    }
-    if let Some(partial) = &target.partial {
-        let content = partial.content.as_ref();
-        let step = content.and_then(|content| resumed(source, wanted, mode, target, content));
-        let Some(step) = step else {
-            return Err(Conflict::PartialReceive {
-                target: target_name.clone(),
-            });
-        };
-        // What has arrived of a new dataset counts as written; nobody else can
-        // have written there.
-        let base = step.base();
-        let base = base.and_then(|(_, guid)| target.snapshot_by_guid(guid));
-        let clearing = match base {
-            Some(base) => clearing(target, base, mode, loss)?,
-            None => None,
-        };
-        check_name(wanted, target, clearing.as_ref())?;
-        check_key(source, mode)?;
         return Ok(Way {
-            clearing,
-            ..step.into()
+            discard: match verdict {
+                Some(Verdict::Discard(discard)) => Some(discard),
+                _ => None,
+            },
+            ..Step::UpToDate.into()
         });
+    }
+    match verdict {
+        None => {}
+        Some(Verdict::Use(step)) => return completing(request, target, step),
+        Some(Verdict::Discard(discard)) => {
+            let without = partial::without(target);
+            let way = plan_dataset(&DatasetRequest {
+                target: without.as_ref(),
+                ..*request
+            })?;
+            return Ok(Way {
+                discard: Some(discard),
+                ..way
+            });
+        }
+        Some(Verdict::Report(left)) => return Err(obstacle(request, left)),
     }
     let common = Common::find(source, wanted.createtxg, target);
     if let Some(newer) = common.newer {
@@ -217,38 +228,38 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
     Ok(Way::through(request, base_createtxg, step, clearing))
 }
 
-/// The step that completes what is left of a cut stream, if that was one of
-/// `wanted` as `mode` would send it.
-fn resumed(
-    source: &Dataset,
-    wanted: &Snapshot,
-    mode: SendMode,
-    target: &Dataset,
-    left: &PartialContent,
-) -> Option<Step> {
-    if (left.to_guid, left.mode) != (wanted.guid, mode) {
-        return None;
-    }
-    let base = match left.from_guid {
-        None if target.snapshots.is_empty() => None,
-        None => return None,
-        Some(guid) => {
-            target.snapshot_by_guid(guid)?;
-            let snapshot = source.snapshot_by_guid(guid);
-            let bookmark = source.bookmarks.iter().find(|mark| mark.guid == guid);
-            let base = match (snapshot, bookmark) {
-                (Some(snapshot), _) => Base::Snapshot(named(source, snapshot)),
-                (None, Some(bookmark)) => Base::Bookmark(bookmark.short.clone()),
-                (None, None) => return None,
-            };
-            Some((base, guid))
-        }
+/// The way of a stream that goes on where it was cut.
+fn completing(request: &DatasetRequest<'_>, target: &Dataset, step: Step) -> Result<Way, Conflict> {
+    // What has arrived of a new dataset counts as written; nobody else can
+    // have written there.
+    let base = step.base();
+    let base = base.and_then(|(_, guid)| target.snapshot_by_guid(guid));
+    let clearing = match base {
+        Some(base) => clearing(target, base, request.mode, request.loss)?,
+        None => None,
     };
-    Some(Step::Resume {
-        base,
-        point: left.resume,
-        received_bytes: left.received_bytes,
+    check_name(request.wanted, target, clearing.as_ref())?;
+    check_key(request.source, request.mode)?;
+    Ok(Way {
+        clearing,
+        ..step.into()
     })
+}
+
+/// A part that could be completed before all else, and is not for another
+/// reason: that one is the obstacle.
+fn obstacle(request: &DatasetRequest<'_>, left: Box<LeftBehind>) -> Conflict {
+    let of = match (&left.why, &left.content) {
+        (Unusable::OtherSnapshot(_), Some(content)) => {
+            request.source.snapshot_by_guid(content.to_guid)
+        }
+        _ => None,
+    };
+    let completed = of.map(|wanted| plan_dataset(&DatasetRequest { wanted, ..*request }));
+    match completed {
+        Some(Err(conflict)) => conflict,
+        _ => left.into(),
+    }
 }
 
 /// The name is free, or will be when the target is cleared.

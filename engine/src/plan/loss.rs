@@ -8,6 +8,7 @@
 
 use super::conflict::Conflict;
 use super::dataset::named;
+use super::partial::OnPartial;
 use crate::name::{BookmarkName, Guid, ShortName, SnapshotName};
 use crate::zfs::{Dataset, SendMode, Snapshot};
 
@@ -18,6 +19,8 @@ pub struct Loss {
     pub on_modified: OnModified,
     /// Snapshots newer than the base that the source does not know.
     pub on_newer: OnNewer,
+    /// What a cut receive left, of no use to this run.
+    pub on_partial: OnPartial,
 }
 
 /// What becomes of changes that were made to a target since the base.

@@ -9,12 +9,14 @@
 mod conflict;
 mod dataset;
 mod loss;
+mod partial;
 mod tree;
 mod way;
 
 pub use conflict::Conflict;
 pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
 pub use loss::{Clearing, Loss, OnModified, OnNewer};
+pub use partial::{Discard, DiscardReason, LeftBehind, OnPartial, Taken, Unusable};
 pub use tree::{
     DatasetPlan, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, Way, plan_dataset};
 use super::loss::{Clearing, Loss};
+use super::partial::{Discard, Taken};
 use super::way::{Intermediary, is_of_zferry};
 use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
 use crate::zfs::{
@@ -29,6 +30,8 @@ pub struct TreeRequest<'a> {
     pub loss: Loss,
     /// Whether the snapshots in between go along.
     pub intermediary: Intermediary,
+    /// The snapshots that runs like this one take.
+    pub taken: Taken<'a>,
 }
 
 /// One dataset of the plan: the stream that brings the wanted snapshot, and the
@@ -45,6 +48,8 @@ pub struct DatasetPlan {
     pub target: SnapshotName,
     /// File system or volume.
     pub kind: DatasetKind,
+    /// What a cut receive left, to be given up before all else.
+    pub discard: Option<Discard>,
     /// What goes from the target first.
     pub clearing: Option<Clearing>,
     /// Streams of the same dataset that come first, in this order: one for each
@@ -188,6 +193,7 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             target,
             loss: request.loss,
             intermediary: request.intermediary,
+            taken: request.taken,
         });
         match way {
             Ok(way) => {
@@ -257,6 +263,7 @@ pub fn plan_leftovers(
             target,
             loss: request.loss,
             intermediary: Intermediary::Skip,
+            taken: request.taken,
         });
         if let Ok(way) = way
             && matches!(way.step, Step::Resume { .. })
@@ -314,6 +321,7 @@ fn dataset_plans(
     request: &TreeRequest<'_>,
 ) -> Result<DatasetPlan, NameError> {
     let Way {
+        discard,
         clearing,
         step,
         hops,
@@ -336,6 +344,7 @@ fn dataset_plans(
             creation_seconds: snapshot.creation_seconds,
             kind: source.kind,
             clone_of: source.origin.clone().filter(|_| step == Step::Full),
+            discard: None,
             clearing: None,
             before: Vec::new(),
             step,
@@ -345,6 +354,7 @@ fn dataset_plans(
     }
     let last = streams.pop().expect("the wanted snapshot is the last");
     Ok(DatasetPlan {
+        discard,
         clearing,
         before: streams,
         ..last

@@ -19,6 +19,8 @@ use crate::zfs::{
 pub const LISTING_PART_ENTRIES: usize = 20_000;
 /// Longest path in a request in bytes, the limit of the systems themselves.
 pub const PATH_BYTES_MAX: usize = 4096;
+/// Longest resume token in bytes, as ZFS keeps them (`ZAP_MAXVALUELEN`).
+pub const TOKEN_BYTES_MAX: usize = 8192;
 /// Most names in one request; a recursive snapshot of a very large tree fits.
 pub const NAMES_MAX: usize = 50_000;
 
@@ -92,6 +94,14 @@ pub enum Request {
         copy: DatasetName,
         /// The only snapshots that a new copy may have.
         ours: Vec<ShortName>,
+    },
+    /// Give up what a cut receive left in a dataset, if it still is what this
+    /// token says. Answer: [`Reply::Done`].
+    DiscardPartial {
+        /// The dataset.
+        dataset: DatasetName,
+        /// The resume token that was listed.
+        token: String,
     },
     /// Bytes that can still be written. Answer: [`Reply::Size`].
     Available {

@@ -6,6 +6,7 @@
 //! stream. The helper compares guids; ZFS refuses what is held or cloned, and
 //! a rollback over a snapshot that was taken meanwhile.
 
+use super::commands::discard_command;
 use super::error::ReplicateError;
 use super::run::Transfers;
 use crate::event::Event;
@@ -13,6 +14,39 @@ use crate::plan::{Clearing, TreePlan};
 use crate::protocol::message::NAMES_MAX;
 
 impl Transfers<'_> {
+    /// Gives up what cut receives left and `plan` cannot use, dataset by
+    /// dataset. The helper compares each with what was listed.
+    ///
+    /// # Errors
+    /// [`ReplicateError::NotDiscarded`]; those before it are gone.
+    pub(crate) async fn discard(&mut self, plan: &TreePlan) -> Result<(), ReplicateError> {
+        for discard in plan
+            .datasets
+            .iter()
+            .filter_map(|step| step.discard.as_ref())
+        {
+            let dataset = &discard.dataset;
+            self.step(self.target, discard_command(discard));
+            let discarded = self
+                .target
+                .discard_partial(dataset.clone(), discard.token.clone());
+            discarded
+                .await
+                .map_err(|cause| ReplicateError::NotDiscarded {
+                    dataset: dataset.clone(),
+                    cause: Box::new(cause),
+                })?;
+            self.observer.event(&Event::PartialDiscarded {
+                peer: self.target.name.clone(),
+                dataset: dataset.clone(),
+                to_guid: discard.to_guid,
+                received_bytes: discard.received_bytes,
+                reason: discard.reason,
+            });
+        }
+        Ok(())
+    }
+
     /// Destroys the snapshots and bookmarks that are in the way of `plan`.
     ///
     /// # Errors

@@ -1,13 +1,26 @@
 //! Steps as zfs(8) would be told to do them, for the log.
 
 use crate::name::{DatasetName, ShortName};
-use crate::plan::{DatasetPlan, Step};
+use crate::plan::{DatasetPlan, Discard, Step};
 use crate::zfs::{Base, Scope, SendMode};
 
 /// Taking a snapshot.
 pub(crate) fn snapshot_command(root: &DatasetName, short: &ShortName, scope: Scope) -> String {
     let recursive = if scope == Scope::Recursive { "-r " } else { "" };
     format!("zfs snapshot {recursive}{root}@{short}")
+}
+
+/// Giving up what a cut receive left.
+pub(crate) fn discard_command(discard: &Discard) -> String {
+    let of = match (&discard.to_name, discard.to_guid) {
+        (Some(name), _) => format!(" of {name}"),
+        (None, Some(guid)) => format!(" of a snapshot with guid {guid}"),
+        (None, None) => String::new(),
+    };
+    format!(
+        "zfs receive -A {}, which gives up {} bytes{of}",
+        discard.dataset, discard.received_bytes
+    )
 }
 
 /// The base of a stream, without its dataset.

@@ -62,6 +62,15 @@ pub enum ReplicateError {
         #[source]
         cause: Box<PeerError>,
     },
+    /// What a cut receive left could not be given up, though it may be.
+    #[error("the part of a cut receive in {dataset} could not be given up: {cause}")]
+    NotDiscarded {
+        /// The dataset on the target.
+        dataset: DatasetName,
+        /// Why.
+        #[source]
+        cause: Box<PeerError>,
+    },
     /// A transfer failed.
     #[error("{snapshot} was not replicated to {target}: {cause}")]
     Transfer {
@@ -105,7 +114,9 @@ impl ReplicateError {
             }
             Self::Peer(error) => error.family(),
             Self::Vanished { .. } => Family::Transient,
-            Self::NotCleared { cause, .. } | Self::Transfer { cause, .. } => cause.family(),
+            Self::NotCleared { cause, .. }
+            | Self::NotDiscarded { cause, .. }
+            | Self::Transfer { cause, .. } => cause.family(),
         }
     }
 
@@ -129,6 +140,9 @@ impl ReplicateError {
                 "{} is as it was; of its tree, what was to be given up may be gone",
                 to.dataset
             )),
+            Self::NotDiscarded { dataset, .. } => {
+                Some(format!("{dataset} is as it was, and nothing was sent"))
+            }
             Self::Conflicts { .. } => Some("nothing was changed on either side".to_owned()),
             _ => None,
         }
@@ -149,6 +163,10 @@ impl ReplicateError {
                 "see what keeps it: zfs list -t all -o name,userrefs,clones {}; then run the \
                  same command again",
                 to.dataset
+            )],
+            Self::NotDiscarded { dataset, .. } => vec![format!(
+                "see what is there: zfs get receive_resume_token,used {dataset}; then run the \
+                 same command again"
             )],
             // A change too small for the plan to see.
             Self::Transfer { cause, target, .. } if is_modified(cause) => vec![format!(

@@ -7,14 +7,16 @@
 //! stream that was cut stays on the target, and the next run goes on from there
 //! if the resume token says that it is of a snapshot that the source still has,
 //! in the same block form and from a base that both have. If not, the part is
-//! reported as a conflict and left alone: it may be of another program, and
-//! only an operator can tell. The truth is
+//! given up where it is provably ours and of no use; otherwise it is reported as
+//! a conflict and left alone: it may be of another program, and only an operator
+//! can tell ([`plan`](crate::plan) has the rule). The truth is
 //! always read from the pools; there is no file that could be wrong. What a run
 //! that is cut leaves behind, and why the next one goes on from there:
 //!
 //! | cut after | left behind | the next run |
 //! |---|---|---|
 //! | the snapshot | an unsent snapshot of ours | takes a newer one, destroys this one |
+//! | giving up the part of a cut stream that cannot be used | a dataset as if that stream had never begun; a new one is gone | sends it from the same base, or in full |
 //! | destroying what is newer than the base, where that is allowed | the target has its base as the newest snapshot, and its changes | rolls back, if that is allowed still |
 //! | rolling some datasets back | these are at their base | rolls the others back |
 //! | creating ancestors | empty datasets | uses them |
@@ -45,5 +47,5 @@ pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 
 pub(crate) use base::{BaseChange, Place};
-pub(crate) use commands::{send_command, snapshot_command};
+pub(crate) use commands::{discard_command, send_command, snapshot_command};
 pub(crate) use run::{Transfers, vanished};

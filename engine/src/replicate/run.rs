@@ -14,8 +14,8 @@ use crate::hold::KeepBase;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
-    Clearing, DatasetPlan, Skipped, Step, TreePlan, TreeRequest, plan_leftovers, plan_tree,
-    with_arrived,
+    Clearing, DatasetPlan, Discard, Skipped, Step, Taken, TreePlan, TreeRequest, plan_leftovers,
+    plan_tree, with_arrived,
 };
 use crate::protocol::message::{Failure, NAMES_MAX};
 use crate::stream::compress::Compression;
@@ -32,6 +32,8 @@ pub struct DatasetReport {
     pub guid: Guid,
     /// When it was taken, seconds since 1970.
     pub creation_seconds: u64,
+    /// What a cut receive had left, and was given up, or would be.
+    pub discard: Option<Discard>,
     /// What was given up on the target, or would be.
     pub clearing: Option<Clearing>,
     /// What was done, or would be: the first stream, if several lead there.
@@ -123,6 +125,7 @@ pub async fn replicate(
     let plan = clear(plan_tree(&request(job, &source_tree, &target_tree))?)?;
     transfers.tell_skipped(&plan);
     transfers.estimate(&source_tree, &plan).await?;
+    transfers.discard(&plan).await?;
     let rest = transfers.run(&plan, &job.target, root_is_new).await?;
     report.datasets.extend(rest.datasets);
     let snapshots = || target_tree.iter().flat_map(|dataset| &dataset.snapshots);
@@ -148,6 +151,10 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         mode: job.mode,
         loss: job.loss,
         intermediary: job.intermediary,
+        taken: match &job.snapshot {
+            SnapshotChoice::Existing(_) => Taken::Nothing,
+            SnapshotChoice::Take { series, .. } => Taken::Series(series),
+        },
     }
 }
 
@@ -261,6 +268,7 @@ impl Transfers<'_> {
             target: step.target.clone(),
             guid: step.guid,
             creation_seconds: step.creation_seconds,
+            discard: step.discard.clone(),
             clearing: step.clearing.clone(),
             step: step.first_step().clone(),
             carried: step.before.len(),

@@ -4,6 +4,7 @@
 mod between;
 mod holds;
 mod loss;
+mod partial;
 mod peers;
 
 use std::sync::Arc;
@@ -266,29 +267,6 @@ async fn what_a_cut_run_left_is_completed_by_the_next_one() {
     assert_eq!(resumed[0].guid, left.to_guid);
     assert_eq!(report.datasets.len(), 4);
     ensure_equal(&source, &target, "after a resumed run");
-}
-
-#[tokio::test]
-async fn what_another_program_left_is_reported_and_stays() {
-    let source = machines(&Faults::default()).0;
-    let target = machines(&Faults::default()).1;
-    go(&job(1), &source, &target).await.unwrap();
-    write(&source, 2);
-    cut_run(&source, &target, 2).await;
-    // The snapshot that the part is of goes, and with it what could be sent.
-    let names = source.by_hand().look("tank/a/x").unwrap().snapshots;
-    let newest = names.last().unwrap().short.clone();
-    let name = format!("tank/a/x@{newest}");
-    source.by_hand().destroy_snapshot(&name).unwrap();
-    let before = (source.by_hand().list(), target.by_hand().list());
-    let error = go(&job(50), &source, &target).await.unwrap_err();
-    assert!(error.remedies()[0].contains("zfs receive -A"), "{error}");
-    assert_eq!((source.by_hand().list(), target.by_hand().list()), before);
-    let left = target.by_hand().look("backup/deep/a/x").unwrap();
-    assert!(left.partial.is_some(), "it was destroyed silently");
-    target.by_hand().abort_receive("backup/deep/a/x").unwrap();
-    go(&job(51), &source, &target).await.unwrap();
-    ensure_equal(&source, &target, "after the part was given up");
 }
 
 fn sweep(first_runs: u32, fault: Fault) -> u64 {

@@ -5,7 +5,7 @@
 //! form is refused while nothing has been touched. Layout: OpenZFS
 //! `include/sys/zfs_ioctl.h`, `dmu_replay_record_t` and `struct drr_begin`.
 
-use crate::name::Guid;
+use crate::name::{Guid, SnapshotName};
 use crate::zfs::DatasetKind;
 
 /// Size of every record header, in bytes.
@@ -27,6 +27,9 @@ const FEATURE_RESUMING: u64 = 1 << 20;
 /// `DMU_OST_ZFS` and `DMU_OST_ZVOL`.
 const OBJSET_ZFS: u32 = 2;
 const OBJSET_ZVOL: u32 = 3;
+
+/// `drr_toname`, to the end of the record.
+const NAME_AT: usize = 56;
 
 /// Why the first bytes of a stream are not a usable BEGIN record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,6 +112,15 @@ impl BeginRecord {
     #[must_use]
     pub fn is_resuming(&self) -> bool {
         self.features & FEATURE_RESUMING != 0
+    }
+
+    /// The name of the snapshot where it was sent; `None` if that is no name.
+    #[must_use]
+    pub fn to_name(&self) -> Option<SnapshotName> {
+        let name = &self.bytes[NAME_AT..];
+        let end = name.iter().position(|byte| *byte == 0)?;
+        let text = std::str::from_utf8(name.get(..end)?).ok()?;
+        SnapshotName::parse(text).ok()
     }
 
     /// The record as it came.

@@ -45,6 +45,9 @@ impl Zfs for Absent {
     fn destroy_dataset(&self, _: &DatasetName) -> Result<(), ZfsError> {
         self.say()
     }
+    fn discard_partial(&self, _: &DatasetName, _: &str) -> Result<(), ZfsError> {
+        self.say()
+    }
     fn available_bytes(&self, _: &DatasetName) -> Result<u64, ZfsError> {
         self.say()
     }

@@ -15,7 +15,7 @@ use super::{
     Base, BlockForm, Bookmark, Dataset, DatasetKind, Encryption, Hold, ItemError, Landing,
     NewBookmark, OnCut, PartialContent, PartialReceive, Property, PropertyRefusal, PropertyValue,
     ReceiveRequest, ResumePoint, Scope, SendMode, SendRequest, Snapshot, Zfs, ZfsError,
-    ZfsErrorKind,
+    ZfsErrorKind, left,
 };
 use crate::hold::HoldTag;
 use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
@@ -50,6 +50,17 @@ pub fn version() -> Result<String, ZfsError> {
             Some(version) => format!("{}, {}", version.userland, version.kernel),
             None => "ZFS of this system".to_owned(),
         })
+    })
+}
+
+/// The root datasets of all imported pools, by name.
+///
+/// # Errors
+/// `Unavailable`, with what is missing and the package that has it.
+pub fn pools() -> Result<Vec<DatasetName>, ZfsError> {
+    with_handle(|handle| {
+        let pools = handle.pools().map_err(|error| translated(&error))?;
+        pools.iter().map(|pool| dataset_name(&pool.name)).collect()
     })
 }
 
@@ -177,6 +188,24 @@ impl Zfs for Kernel {
         self.core
             .destroy(name.as_str())
             .map_err(|error| translated(&error))
+    }
+
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        let found = left::still_there(self, dataset, token)?;
+        let destroy = |name: &str| {
+            self.core.destroy(name).map_err(|error| ZfsError {
+                operation: left::OPERATION.to_owned(),
+                object: dataset.to_string(),
+                ..translated(&error)
+            })
+        };
+        match destroy(&format!("{dataset}/%recv")) {
+            // Nothing stands beside it: it is the one that was to come.
+            Err(error) if error.kind == ZfsErrorKind::NotFound && found.snapshots.is_empty() => {
+                destroy(dataset.as_str())
+            }
+            done => done,
+        }
     }
 
     fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
@@ -449,6 +478,7 @@ fn partial(handle: &Handle, token: String) -> PartialReceive {
         .filter(|content| !content.saved && !content.redacted)
         .map(|content| PartialContent {
             to_guid: Guid(content.to_guid),
+            to_name: SnapshotName::parse(&content.to_name).ok(),
             from_guid: content.from_guid.map(Guid),
             mode: match content.raw {
                 true => SendMode::Raw,

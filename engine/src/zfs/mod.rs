@@ -23,6 +23,7 @@ mod absent;
 pub mod conformance;
 mod error;
 pub mod kernel;
+mod left;
 #[cfg(any(test, feature = "model"))]
 pub mod model;
 mod mounted;
@@ -248,6 +249,18 @@ pub trait Zfs: Send + Sync {
     /// `NotFound`, `Busy` if it has snapshots or is in use, `Exists` if it has
     /// children.
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError>;
+
+    /// Gives up what a cut receive left in `dataset` (`zfs receive -A`), if
+    /// that is still what `token` says: the state beside the dataset, or the
+    /// dataset itself if it was to come into being and has nothing else in it.
+    /// Snapshots, the head and properties of a dataset that was there before
+    /// stay as they are. The comparison comes first; no receive can begin in
+    /// between unnoticed, since one that runs keeps its state busy.
+    ///
+    /// # Errors
+    /// `NotFound` if nothing is left there, `Busy` if it is something else by
+    /// now, or a receive is running; nothing has changed then.
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError>;
 
     /// The datasets right below `parent`, without what they hold.
     ///

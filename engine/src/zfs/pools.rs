@@ -223,6 +223,10 @@ impl Zfs for Pools {
         self.of(name)?.destroy_dataset(name)
     }
 
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        self.of(dataset)?.discard_partial(dataset, token)
+    }
+
     fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
         self.of(parent)?.children(parent)
     }

@@ -152,6 +152,10 @@ pub struct PartialReceive {
 pub struct PartialContent {
     /// The snapshot that was being received.
     pub to_guid: Guid,
+    /// Its name where it was sent from, when the stream began: to be shown, and
+    /// weighed beside guids, never to be followed. `None` if that is no name.
+    #[serde(default)]
+    pub to_name: Option<SnapshotName>,
     /// The base of its stream; `None` for a full one.
     pub from_guid: Option<Guid>,
     /// Block form.

@@ -63,6 +63,9 @@ impl Zfs for Flaky {
     fn rename_dataset(&self, from: &DatasetName, to: &DatasetName) -> Result<(), ZfsError> {
         self.pools.rename_dataset(from, to)
     }
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        self.pools.discard_partial(dataset, token)
+    }
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
         self.pools.destroy_dataset(name)
     }

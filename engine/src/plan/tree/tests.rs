@@ -4,6 +4,7 @@ use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snap
 
 mod between;
 mod loss;
+mod partial;
 mod resume;
 
 fn name(text: &str) -> DatasetName {
@@ -70,6 +71,7 @@ fn request<'a>(
         mode: SendMode::Plain,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        taken: Taken::Nothing,
     }
 }
 
@@ -333,9 +335,6 @@ fn properties_of_the_machine_stay_there() {
 fn every_conflict_names_a_command_or_a_way_out() {
     let target = name("backup/b");
     for conflict in [
-        Conflict::PartialReceive {
-            target: target.clone(),
-        },
         Conflict::SameDataset {
             target: target.clone(),
         },

@@ -2,15 +2,17 @@
 //! up only where that is allowed.
 
 use super::*;
-use crate::plan::{Conflict, OnModified, OnNewer};
+use crate::plan::{Conflict, OnModified, OnNewer, OnPartial};
 
 const ROLL_BACK: Loss = Loss {
     on_modified: OnModified::RollBack,
     on_newer: OnNewer::Refuse,
+    on_partial: OnPartial::Report,
 };
 const DESTROY: Loss = Loss {
     on_modified: OnModified::RollBack,
     on_newer: OnNewer::Destroy,
+    on_partial: OnPartial::Report,
 };
 
 fn allowing(loss: Loss, run: u32) -> Job {

@@ -360,6 +360,7 @@ async fn a_transfer_whose_time_is_over_is_cut_and_the_target_stays_ready() {
         creation_seconds: 0,
         target: SnapshotName::parse("backup/a@x").unwrap(),
         kind: DatasetKind::Filesystem,
+        discard: None,
         clearing: None,
         before: Vec::new(),
         step: Step::Full,

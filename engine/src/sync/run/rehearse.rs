@@ -19,7 +19,7 @@ use crate::copies;
 use crate::name::{CreateTxg, DatasetName, Guid};
 use crate::peer::Peer;
 use crate::plan::{Step, TreePlan, plan_leftovers, with_arrived};
-use crate::replicate::{BaseChange, Transfers, send_command, snapshot_command};
+use crate::replicate::{BaseChange, Transfers, discard_command, send_command, snapshot_command};
 use crate::sync::config::{NodeName, Resource, Rid, SnapshotNames, Target, When};
 use crate::zfs::{Dataset, Scope, Snapshot};
 
@@ -347,6 +347,13 @@ impl Round<'_> {
 fn transfer_lines(plan: &TreePlan, transfers: &Transfers<'_>) -> Vec<String> {
     let (here, there) = (&transfers.source.name, &transfers.target.name);
     let mut lines = Vec::new();
+    for discard in plan
+        .datasets
+        .iter()
+        .filter_map(|step| step.discard.as_ref())
+    {
+        lines.push(format!("{there}: {}", discard_command(discard)));
+    }
     for step in &plan.datasets {
         if let Some(clearing) = &step.clearing {
             for (name, _) in &clearing.snapshots {

@@ -15,7 +15,7 @@ use crate::hold::BaseHold;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
-    self, DatasetPlan, Intermediary, Loss, TreePlan, TreeRequest, plan_leftovers, plan_tree,
+    self, DatasetPlan, Intermediary, Loss, Taken, TreePlan, TreeRequest, plan_leftovers, plan_tree,
 };
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers, vanished};
@@ -196,6 +196,8 @@ impl<'a> Round<'a> {
             let needed = transfers.estimates.iter().flatten().sum();
             self.check_room(transfers.target, target, needed).await?;
         }
+        // Before marks are tidied up: one may be what proves it ours.
+        transfers.discard(&plan).await?;
         let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
         let has = |dataset: &Dataset, guid: Guid| {
@@ -266,6 +268,7 @@ impl<'a> Round<'a> {
                 true => Intermediary::Carry,
                 false => Intermediary::Skip,
             },
+            taken: Taken::Named(&self.resource.names.tosend),
         }
     }
 

@@ -15,6 +15,7 @@ mod leftovers;
 mod loss;
 mod mounted;
 mod order;
+mod partial;
 mod peers;
 mod rehearsal;
 mod schedule;

@@ -3,7 +3,7 @@
 use super::ground::{Ground, at, full, keep, new, next, since};
 use super::{Claim, Failed, Outcome, claims, ensure, refused, same};
 use crate::name::DatasetName;
-use crate::zfs::{PartialContent, ReceiveRequest, SendMode, SendRequest, ZfsErrorKind};
+use crate::zfs::{PartialContent, ReceiveRequest, Scope, SendMode, SendRequest, ZfsErrorKind};
 
 pub(super) const CLAIMS: &[Claim] = claims![
     a_cut_update_goes_on_where_it_was_cut,
@@ -13,6 +13,9 @@ pub(super) const CLAIMS: &[Claim] = claims![
     the_rest_of_another_stream_is_refused_and_what_is_left_stays,
     what_is_left_stays_when_its_dataset_is_rolled_back,
     a_flipped_bit_keeps_what_came_before_it,
+    what_is_left_is_given_up_and_its_dataset_stays_as_it_was,
+    what_is_left_of_a_new_dataset_is_given_up_with_it,
+    what_is_left_is_not_given_up_for_another_or_where_nothing_is,
 ];
 
 fn left(ground: &Ground<'_>, name: &DatasetName) -> Result<PartialContent, Failed> {
@@ -179,5 +182,61 @@ fn what_is_left_stays_when_its_dataset_is_rolled_back(ground: &Ground<'_>) -> Ou
     ground.zfs.rollback(&pair.there)?;
     same!(left(ground, &pair.target)?, before, "what is left");
     ground.transfer(&rest(&send, &before), &receive)?;
+    ground.ensure_content(&pair.wanted, 2)
+}
+
+fn token(ground: &Ground<'_>, name: &DatasetName) -> Result<String, Failed> {
+    let partial = ground.look(name)?.partial;
+    let partial = partial.ok_or_else(|| Failed(format!("nothing is left in {name}")))?;
+    Ok(partial.token)
+}
+
+fn what_is_left_is_given_up_and_its_dataset_stays_as_it_was(ground: &Ground<'_>) -> Outcome {
+    let pair = ground.pair()?;
+    let before = ground.look(&pair.target)?;
+    let send = since(&pair.first, &pair.second);
+    let receive = keep(next(&pair.wanted));
+    cut(ground, &send, &receive)?;
+    let token = token(ground, &pair.target)?;
+    ground.zfs.discard_partial(&pair.target, &token)?;
+    same!(ground.look(&pair.target)?, before, "the dataset");
+    // Nothing hinders the next stream.
+    ground.transfer(&send, &receive)?;
+    ground.ensure_content(&pair.wanted, 2)
+}
+
+fn what_is_left_of_a_new_dataset_is_given_up_with_it(ground: &Ground<'_>) -> Outcome {
+    let pair = ground.pair()?;
+    let beside = at(&ground.there("beside")?, "second")?;
+    let (send, receive) = (full(&pair.second), keep(new(&beside)));
+    cut(ground, &send, &receive)?;
+    let token = token(ground, &beside.dataset)?;
+    ground.zfs.discard_partial(&beside.dataset, &token)?;
+    let gone = ground.zfs.tree(&beside.dataset, Scope::One)?;
+    same!(gone, None, "the dataset that was to come");
+    let again = ground.zfs.discard_partial(&beside.dataset, &token);
+    refused(again, ZfsErrorKind::NotFound)?;
+    ground.transfer(&send, &receive)?;
+    ground.ensure_content(&beside, 2)
+}
+
+fn what_is_left_is_not_given_up_for_another_or_where_nothing_is(ground: &Ground<'_>) -> Outcome {
+    let pair = ground.pair()?;
+    let send = since(&pair.first, &pair.second);
+    let receive = keep(next(&pair.wanted));
+    let nowhere = ground.zfs.discard_partial(&pair.target, "1-2-3-44");
+    refused(nowhere, ZfsErrorKind::NotFound)?;
+    let before = cut(ground, &send, &receive)?;
+    let looked_at = token(ground, &pair.target)?;
+    // Meanwhile it goes on, and is cut again.
+    let bytes = ground.stream(&rest(&send, &before))?;
+    let received = ground.feed(&receive, &bytes[..bytes.len() / 2])?;
+    refused(received, ZfsErrorKind::StreamTruncated)?;
+    let now = left(ground, &pair.target)?;
+    ensure!(now != before, "it should have gone on");
+    let other = ground.zfs.discard_partial(&pair.target, &looked_at);
+    refused(other, ZfsErrorKind::Busy)?;
+    same!(left(ground, &pair.target)?, now, "what is left");
+    ground.transfer(&rest(&send, &now), &receive)?;
     ground.ensure_content(&pair.wanted, 2)
 }

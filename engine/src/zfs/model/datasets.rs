@@ -187,6 +187,26 @@ impl Machine {
         Ok(())
     }
 
+    /// Gives up what a cut receive left, if it is that; a dataset that was to
+    /// come into being goes with it.
+    pub(super) fn discard_partial(
+        &mut self,
+        name: &DatasetName,
+        token: &str,
+    ) -> Result<(), ZfsErrorKind> {
+        let node = self.dataset(name)?;
+        let left = node.partial.as_ref().ok_or(ZfsErrorKind::NotFound)?;
+        if left.arrived.describe().token != token || self.is_receiving(node.id) {
+            return Err(ZfsErrorKind::Busy);
+        }
+        if left.branch.is_none() {
+            return self.destroy_dataset(name);
+        }
+        self.dataset_mut(name)?.partial = None;
+        self.next_txg(name.pool())?;
+        Ok(())
+    }
+
     /// Creates an empty dataset.
     pub(super) fn create_dataset(
         &mut self,

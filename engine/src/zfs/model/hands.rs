@@ -320,13 +320,10 @@ impl<'a> Hands<'a> {
     pub fn abort_receive(self, name: &str) -> Result<(), ZfsError> {
         let name = dataset(name);
         self.act("give up the receive into", name.as_str(), |machine| {
-            let node = machine.dataset_mut(&name)?;
-            let partial = node.partial.take().ok_or(ZfsErrorKind::NotFound)?;
-            if partial.branch.is_none() {
-                machine.datasets.remove(&name);
-            }
-            machine.next_txg(name.pool())?;
-            Ok(())
+            let left = machine.dataset(&name)?.partial.as_ref();
+            let left = left.ok_or(ZfsErrorKind::NotFound)?;
+            let token = left.arrived.describe().token;
+            Ok(machine.discard_partial(&name, &token)?)
         })
     }
 

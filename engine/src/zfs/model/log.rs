@@ -116,6 +116,11 @@ impl Call {
         Self::act("destroy", name, format!("zfs destroy {name}"))
     }
 
+    pub(super) fn discard_partial(dataset: &DatasetName) -> Self {
+        let operation = crate::zfs::left::OPERATION;
+        Self::act(operation, dataset, format!("zfs receive -A {dataset}"))
+    }
+
     pub(super) fn available(dataset: &DatasetName) -> Self {
         let command = format!("zfs get available {dataset}");
         Self::look("examine", dataset, command)

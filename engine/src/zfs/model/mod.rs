@@ -327,6 +327,12 @@ impl Zfs for Model {
         })
     }
 
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        self.call(Call::discard_partial(dataset), |machine| {
+            Ok(machine.discard_partial(dataset, token)?)
+        })
+    }
+
     fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {
         self.call(Call::available(dataset), |machine| {
             machine.dataset(dataset)?;

@@ -13,7 +13,7 @@ use super::machine::{Machine, ObjectId, Receiving, SnapshotNode};
 use super::pipe::Inlet;
 use super::properties::CANMOUNT_NOAUTO;
 use super::record::{Key, Reader, Record};
-use crate::name::Guid;
+use crate::name::{Guid, SnapshotName};
 use crate::stream::record::BeginRecord;
 use crate::zfs::{
     BlockForm, DatasetKind, Landing, OnCut, PartialContent, PartialReceive, Property,
@@ -37,6 +37,7 @@ pub(super) struct Incoming {
 #[derive(Debug, Clone)]
 pub(super) struct Arrived {
     to_guid: Guid,
+    to_name: Option<SnapshotName>,
     from_guid: Option<Guid>,
     mode: SendMode,
     pub(super) changes: BTreeMap<u64, Option<Arc<Extent>>>,
@@ -50,6 +51,7 @@ impl Arrived {
     fn nothing(begin: &BeginRecord) -> Self {
         Self {
             to_guid: begin.to_guid,
+            to_name: begin.to_name(),
             from_guid: begin.from_guid,
             mode: mode(begin),
             changes: BTreeMap::new(),
@@ -71,6 +73,7 @@ impl Arrived {
             token: format!("1-model-{:x}-{:x}", self.to_guid.0, self.next_block),
             content: Some(PartialContent {
                 to_guid: self.to_guid,
+                to_name: self.to_name.clone(),
                 from_guid: self.from_guid,
                 mode: self.mode,
                 resume: ResumePoint {

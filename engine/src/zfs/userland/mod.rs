@@ -17,7 +17,7 @@ use ::userland::protocol::{self as wire, Answer, Call};
 
 use super::{
     Dataset, DatasetKind, Hold, Landing, NewBookmark, OnCut, PropertyRefusal, ReceiveRequest,
-    Scope, SendRequest, Zfs, ZfsError, ZfsErrorKind,
+    Scope, SendRequest, Zfs, ZfsError, ZfsErrorKind, left,
 };
 use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
@@ -215,7 +215,7 @@ impl ImagePool {
     /// # Errors
     /// `NotFound` if nothing is left, `Busy` if the receive is running.
     pub fn abort_receive(&self, dataset: &DatasetName) -> Result<(), ZfsError> {
-        let tried = Tried::new("give up the receive into", dataset);
+        let tried = Tried::new(left::OPERATION, dataset);
         let beside = Call::DestroyDataset {
             name: format!("{dataset}/%recv"),
         };
@@ -229,7 +229,7 @@ impl ImagePool {
             .is_some_and(|found| found.partial.is_some() && found.snapshots.is_empty());
         if !itself {
             return Err(ZfsError::new(
-                "give up the receive into",
+                left::OPERATION,
                 dataset,
                 ZfsErrorKind::NotFound,
             ));
@@ -404,6 +404,11 @@ impl Zfs for ImagePool {
 
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
         self.destroy(name)
+    }
+
+    fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
+        left::still_there(self, dataset, token)?;
+        self.abort_receive(dataset)
     }
 
     fn available_bytes(&self, dataset: &DatasetName) -> Result<u64, ZfsError> {

@@ -249,6 +249,7 @@ pub(crate) fn answer_here(answer: wire::Answer) {
 fn partial(token: wire::Token) -> PartialContent {
     PartialContent {
         to_guid: Guid(token.to_guid),
+        to_name: SnapshotName::parse(&token.to_name).ok(),
         from_guid: token.from_guid.map(Guid),
         mode: match token.flags.raw {
             true => SendMode::Raw,

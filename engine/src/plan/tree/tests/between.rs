@@ -1,7 +1,7 @@
 //! Snapshots between the base and the wanted one.
 
 use super::*;
-use crate::plan::{OnModified, OnNewer};
+use crate::plan::{OnModified, OnNewer, OnPartial};
 
 fn carrying(source: &[Dataset], target: &[Dataset], loss: Loss) -> TreePlan {
     let wanted = short("new");
@@ -137,6 +137,7 @@ fn a_name_is_free_when_what_has_it_is_given_up() {
     let loss = Loss {
         on_modified: OnModified::RollBack,
         on_newer: OnNewer::Destroy,
+        on_partial: OnPartial::Report,
     };
     let plan = carrying(&[source()], &[target], loss);
     assert_eq!(streams(&plan).len(), 3);

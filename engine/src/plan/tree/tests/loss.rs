@@ -1,15 +1,17 @@
 //! What stands on the target after the base: a conflict, or what is lost.
 
 use super::*;
-use crate::plan::{OnModified, OnNewer};
+use crate::plan::{OnModified, OnNewer, OnPartial};
 
 const ROLL_BACK: Loss = Loss {
     on_modified: OnModified::RollBack,
     on_newer: OnNewer::Refuse,
+    on_partial: OnPartial::Report,
 };
 const DESTROY: Loss = Loss {
     on_modified: OnModified::RollBack,
     on_newer: OnNewer::Destroy,
+    on_partial: OnPartial::Report,
 };
 
 fn source() -> Dataset {
@@ -161,6 +163,7 @@ fn changes_are_no_snapshots_so_destroying_these_alone_does_not_lose_those() {
     let loss = Loss {
         on_modified: OnModified::Never,
         on_newer: OnNewer::Destroy,
+        on_partial: OnPartial::Report,
     };
     let plan = allowing(loss, &target(&[("theirs", 7)]));
     assert!(matches!(only_conflict(&plan), Conflict::Modified { .. }));

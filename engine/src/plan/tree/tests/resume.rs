@@ -3,17 +3,18 @@
 use super::*;
 use crate::zfs::{BlockForm, PartialContent, ResumePoint};
 
-const POINT: ResumePoint = ResumePoint {
+pub(super) const POINT: ResumePoint = ResumePoint {
     object: 7,
     offset_bytes: 4096,
     form: BlockForm::USUAL,
 };
 
-fn left(to: u64, from: Option<u64>) -> Option<PartialReceive> {
+pub(super) fn left(to: u64, from: Option<u64>) -> Option<PartialReceive> {
     Some(PartialReceive {
         token: "1-abc".into(),
         content: Some(PartialContent {
             to_guid: Guid(to),
+            to_name: SnapshotName::parse("tank/a@cut").ok(),
             from_guid: from.map(Guid),
             mode: SendMode::Plain,
             resume: POINT,
@@ -22,11 +23,11 @@ fn left(to: u64, from: Option<u64>) -> Option<PartialReceive> {
     })
 }
 
-fn source() -> Dataset {
+pub(super) fn source() -> Dataset {
     dataset("tank/a", &[("old", 1), ("cut", 2), ("new", 3)])
 }
 
-fn target(snapshots: &[(&str, u64)], partial: Option<PartialReceive>) -> Dataset {
+pub(super) fn target(snapshots: &[(&str, u64)], partial: Option<PartialReceive>) -> Dataset {
     Dataset {
         partial,
         ..dataset("backup/b", snapshots)
@@ -42,6 +43,7 @@ fn leftovers(source: &Dataset, target: &Dataset, wanted: &str) -> Vec<DatasetPla
         mode: SendMode::Plain,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
+        taken: Taken::Nothing,
     };
     plan_leftovers(&request, None).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::Event;
-use crate::plan::{Conflict, Loss, OnModified, OnNewer};
+use crate::plan::{Conflict, Loss, OnModified, OnNewer, OnPartial};
 use crate::replicate::ReplicateError;
 use crate::sync::run::TargetError;
 use crate::sync::state::TroubleKind;
@@ -46,6 +46,7 @@ fn the_option_gives_up_what_diverged_and_the_run_is_incremental() {
     let loss = Loss {
         on_modified: OnModified::RollBack,
         on_newer: OnNewer::Destroy,
+        on_partial: OnPartial::Report,
     };
     let world = diverged(World::new(&["a", "b"]), loss);
     let report = world.sync("a", Action::Nodes).unwrap();
