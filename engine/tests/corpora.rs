@@ -18,7 +18,9 @@ fn fuzz() -> PathBuf {
 fn inputs(target: &str) -> Vec<PathBuf> {
     let dir = fuzz().join("corpus").join(target);
     let found = fs::read_dir(&dir).unwrap_or_else(|error| panic!("{}: {error}", dir.display()));
-    found.map(|entry| entry.unwrap().path()).collect()
+    found
+        .map(|entry| entry.expect("a folder that can be read").path())
+        .collect()
 }
 
 #[test]
@@ -36,6 +38,73 @@ fn everything_in_the_corpora_keeps_the_claims() {
         }
     }
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// As many changed inputs as this for each target; more with
+/// `ZFERRY_TEST_STEPS`.
+const STEPS: u64 = 2000;
+
+/// A sequence of numbers that a seed decides (xorshift).
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 >> 11).expect("64 bits") % end.max(1)
+    }
+
+    /// `data`, changed in a few places, or with a part of `other`.
+    fn change(&mut self, mut data: Vec<u8>, other: &[u8]) -> Vec<u8> {
+        for _ in 0..=self.below(4) {
+            let at = self.below(data.len() + 1);
+            match self.below(6) {
+                0 => data.truncate(at),
+                1 => data.insert(at, [0, 1, b'"', b'9', 0x7f, 0xff][self.below(6)]),
+                2 => {
+                    let from = self.below(other.len() + 1);
+                    let part = &other[from..(from + self.below(64)).min(other.len())];
+                    data.splice(at..at, part.iter().copied());
+                }
+                3 if at + 8 <= data.len() => {
+                    let number: u64 = [0, 1, 1 << 31, 1 << 63, u64::MAX][self.below(5)];
+                    data[at..at + 8].copy_from_slice(&number.to_le_bytes());
+                }
+                _ if at < data.len() => data[at] ^= 1 << self.below(8),
+                _ => data.push(b'0'),
+            }
+        }
+        data
+    }
+}
+
+#[test]
+fn what_was_kept_and_then_changed_keeps_the_claims() {
+    let number = |name, usual| match std::env::var(name) {
+        Ok(text) => text.parse().unwrap(),
+        Err(_) => usual,
+    };
+    let seed: u64 = number("ZFERRY_TEST_SEED", 20_261_125);
+    let steps = number("ZFERRY_TEST_STEPS", STEPS);
+    for (name, run) in TARGETS {
+        let mut paths = inputs(name);
+        paths.sort();
+        let kept: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).unwrap()).collect();
+        let mut luck = Luck(seed | 1);
+        for step in 0..steps {
+            let (one, other) = (luck.below(kept.len()), luck.below(kept.len()));
+            let data = luck.change(kept[one].clone(), &kept[other]);
+            if catch_unwind(|| run(&data)).is_err() {
+                let file = fuzz()
+                    .join("artifacts")
+                    .join(format!("{name}-{seed}-{step}"));
+                fs::create_dir_all(fuzz().join("artifacts")).unwrap();
+                fs::write(&file, &data).unwrap();
+                panic!("{name}, seed {seed}, step {step}: see {}", file.display());
+            }
+        }
+    }
 }
 
 #[test]

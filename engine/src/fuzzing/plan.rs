@@ -7,7 +7,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::plan::{
-    Intermediary, Loss, OnModified, OnNewer, TreeRequest, plan_leftovers, plan_tree, with_arrived,
+    Intermediary, Loss, OnModified, OnNewer, OnPartial, Taken, TreeRequest, plan_leftovers,
+    plan_tree, with_arrived,
 };
 use crate::zfs::{
     BlockForm, Bookmark, Dataset, DatasetKind, Encryption, PartialContent, PartialReceive,
@@ -45,6 +46,8 @@ struct Case {
     mode: SendMode,
     loss: Loss,
     intermediary: Intermediary,
+    /// The names that runs of this kind give, if they give any.
+    taken: Option<ShortName>,
 }
 
 impl Case {
@@ -58,6 +61,11 @@ impl Case {
             mode: self.mode,
             loss: self.loss,
             intermediary: self.intermediary,
+            taken: match &self.taken {
+                None => Taken::Nothing,
+                Some(name) if name.as_str().starts_with("zferry-") => Taken::Series("zferry-"),
+                Some(name) => Taken::Named(name),
+            },
         };
         let plan = plan_tree(&request).expect("short names fit");
         claims::hold(&request, &plan);
@@ -83,8 +91,13 @@ impl<'a> Arbitrary<'a> for Case {
             loss: Loss {
                 on_modified: *u.choose(&[OnModified::Never, OnModified::RollBack])?,
                 on_newer: *u.choose(&[OnNewer::Refuse, OnNewer::Destroy])?,
+                on_partial: *u.choose(&[OnPartial::Report, OnPartial::Discard])?,
             },
             intermediary: *u.choose(&[Intermediary::Skip, Intermediary::Carry])?,
+            taken: match u.arbitrary()? {
+                true => Some(short(u)?),
+                false => None,
+            },
             source: tree(u, "tank/s")?,
             target: tree(u, "backup/t")?,
         })
@@ -206,6 +219,7 @@ fn partial(u: &mut Unstructured<'_>) -> Result<Option<PartialReceive>> {
     }
     let content = match u.ratio(3, 4)? {
         true => Some(PartialContent {
+            to_name: None,
             to_guid: guid(u)?,
             from_guid: match u.arbitrary()? {
                 true => Some(guid(u)?),

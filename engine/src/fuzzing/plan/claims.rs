@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::name::Guid;
 use crate::plan::{
-    Clearing, DatasetPlan, OnModified, OnNewer, Step, TreePlan, TreeRequest, is_of_zferry,
+    Clearing, DatasetPlan, Discard, DiscardReason, OnModified, OnNewer, OnPartial, Step, Taken,
+    TreePlan, TreeRequest, is_of_zferry,
 };
 use crate::zfs::{Base, Dataset, SendMode};
 
@@ -32,7 +33,7 @@ pub(super) fn hold(request: &TreeRequest<'_>, plan: &TreePlan) {
 
 pub(super) fn of_leftover(request: &TreeRequest<'_>, plan: &DatasetPlan) {
     assert!(matches!(plan.step, Step::Resume { .. }), "{plan:?}");
-    assert!(plan.before.is_empty());
+    assert!(plan.before.is_empty() && plan.discard.is_none());
     of_dataset(request, plan);
 }
 
@@ -42,10 +43,14 @@ fn of_dataset(request: &TreeRequest<'_>, plan: &DatasetPlan) {
         .iter()
         .find(|d| d.name == plan.snapshot.dataset);
     let source = source.expect("what is sent is on the source");
-    let target = request
-        .target
-        .iter()
-        .find(|d| d.name == plan.target.dataset);
+    let before = request.target.iter();
+    let before = before.clone().find(|d| d.name == plan.target.dataset);
+    let without = match (before, &plan.discard) {
+        (Some(before), Some(discard)) => may_go(request, source, before, discard),
+        (None, Some(_)) => panic!("gives up what is not there"),
+        (before, None) => before.cloned(),
+    };
+    let target = without.as_ref();
     if let Some(target) = target {
         assert_ne!(source.guid, target.guid, "onto itself");
         assert_eq!(source.kind, target.kind, "onto another kind");
@@ -111,6 +116,46 @@ fn of_dataset(request: &TreeRequest<'_>, plan: &DatasetPlan) {
     }
     names_are_free(target, plan);
     assert!(target.is_some() || plan.clearing.is_none());
+}
+
+/// The target without its part, which may go: it is there already, or can never
+/// be completed and is of a run like this one, or that was asked for.
+fn may_go(
+    request: &TreeRequest<'_>,
+    source: &Dataset,
+    target: &Dataset,
+    discard: &Discard,
+) -> Option<Dataset> {
+    let left = target.partial.as_ref().expect("gives up what is not there");
+    assert_eq!(
+        (&discard.dataset, &discard.token),
+        (&target.name, &left.token)
+    );
+    let content = left.content.as_ref();
+    match discard.reason {
+        DiscardReason::Arrived => {
+            let content = content.expect("the token says of what it is");
+            assert!(target.snapshot_by_guid(content.to_guid).is_some());
+        }
+        DiscardReason::Useless => {
+            let content = content.expect("the token says of what it is");
+            assert_ne!(request.taken, Taken::Nothing, "who sent it?");
+            let has = |guid| source.snapshot_by_guid(guid).is_some();
+            let base = |guid| has(guid) || source.bookmarks.iter().any(|b| b.guid == guid);
+            let can = has(content.to_guid) && content.from_guid.is_none_or(base);
+            let on_both = content
+                .from_guid
+                .is_none_or(|g| target.snapshot_by_guid(g).is_some());
+            assert!(!(can && on_both), "the source could complete it");
+        }
+        DiscardReason::Asked => assert_eq!(request.loss.on_partial, OnPartial::Discard),
+    }
+    let mut without = target.clone();
+    without.partial = None;
+    // What is being received is a hidden clone of the newest snapshot.
+    let newest = without.snapshots.last_mut()?;
+    newest.clones = newest.clones.saturating_sub(1);
+    Some(without)
 }
 
 /// Both have it, by guid, and it stays.
