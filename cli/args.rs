@@ -15,6 +15,7 @@ use std::time::Duration;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
+use engine::peer::STALL_DEFAULT;
 use engine::plan::{OnModified, OnNewer, OnPartial};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
@@ -146,6 +147,11 @@ pub struct Replicate {
     pub target: Endpoint,
     #[command(flatten)]
     pub loss: Loss,
+    /// How long the whole may take, retries included [default: as long as it needs]
+    #[arg(long, value_name = "DURATION", value_parser = positive, help_heading = "Patience")]
+    pub timeout: Option<Duration>,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub transfer: Transfer,
 }
@@ -191,6 +197,8 @@ pub struct Sync {
     pub waitlock: Option<Duration>,
     #[command(flatten)]
     pub loss: Loss,
+    #[command(flatten)]
+    pub patience: Patience,
     #[command(flatten)]
     pub transfer: Transfer,
 }
@@ -339,6 +347,29 @@ impl Loss {
     }
 }
 
+/// How long to try. A bare number is seconds.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+#[command(next_help_heading = "Patience")]
+pub struct Patience {
+    /// How long to go on trying again after passing failures (network, a peer that
+    /// restarts or is busy) while nothing gets on; 0: not at all
+    /// [default: 5m; sync: retry_for of the resource, or 5m; sync all: or 1m]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub retry_for: Option<Duration>,
+    /// How long a transfer may stand still, or an answer take; 0: for ever
+    /// [default: 10m; sync: stall_timeout of the resource]
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub stall_timeout: Option<Duration>,
+}
+
+impl Patience {
+    /// How long nothing may move.
+    pub fn stall_max(self) -> Option<Duration> {
+        let stall = self.stall_timeout.unwrap_or(STALL_DEFAULT);
+        (!stall.is_zero()).then_some(stall)
+    }
+}
+
 /// How data gets to another machine.
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Connection")]
@@ -394,6 +425,17 @@ fn waiting(text: &str) -> Result<Duration, String> {
         Ok(duration) if duration.as_secs() <= TIMEOUT_SECONDS_MAX => Ok(duration),
         Ok(_) => Err(format!("more than {TIMEOUT_SECONDS_MAX} seconds")),
         Err(problem) => Err(problem),
+    }
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    duration_of(text)
+}
+
+fn positive(text: &str) -> Result<Duration, String> {
+    match duration_of(text) {
+        Ok(duration) if duration.is_zero() => Err("nothing is sent in no time".to_owned()),
+        other => other,
     }
 }
 

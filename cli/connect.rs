@@ -16,6 +16,7 @@ use engine::image::Image;
 use engine::peer::wire::WireError;
 use engine::peer::{Peer, PeerCause, PeerError};
 use engine::protocol::hello::About;
+use engine::replicate::{PersistError, Unreachable};
 use engine::sync::config::{Connection, Target, duration_text};
 use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{ConnectFault, Connector, Reaching};
@@ -157,6 +158,12 @@ impl ConnectTrouble {
     }
 }
 
+impl Unreachable for ConnectTrouble {
+    fn family(&self) -> Family {
+        Self::family(self)
+    }
+}
+
 impl From<ConnectTrouble> for Failure {
     fn from(trouble: ConnectTrouble) -> Self {
         let source: &dyn std::error::Error = match &trouble {
@@ -169,6 +176,15 @@ impl From<ConnectTrouble> for Failure {
             message: trouble.to_string(),
             remedies: trouble.remedies(),
             ..Self::of(trouble.family(), source)
+        }
+    }
+}
+
+impl From<PersistError<ConnectTrouble>> for Failure {
+    fn from(error: PersistError<ConnectTrouble>) -> Self {
+        match error {
+            PersistError::Unreachable(trouble) => trouble.into(),
+            PersistError::Failed(error) => error.into(),
         }
     }
 }

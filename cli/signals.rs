@@ -111,3 +111,34 @@ pub fn wind_down(runtime: Runtime, mut signals: Signals) {
     });
     runtime.shutdown_timeout(THREADS_MAX);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_hangs_does_not_keep_the_command_from_its_end() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let signals = runtime.block_on(async { Signals::catch() }).unwrap();
+        let (release, released) = mpsc::channel::<()>();
+        let (entered, inside) = mpsc::channel();
+        runtime.block_on(async {
+            // As a helper of this process does that waits for such a thread.
+            tokio::spawn(tokio::task::spawn_blocking(move || {
+                entered.send(()).unwrap();
+                let _ = released.recv();
+            }));
+        });
+        inside.recv().unwrap();
+        let begun = Instant::now();
+        wind_down(runtime, signals);
+        assert!(begun.elapsed() < GOODBYE_MAX + THREADS_MAX + Duration::from_secs(2));
+        drop(release);
+    }
+}

@@ -17,6 +17,7 @@ mod inspect;
 mod lock;
 mod peers;
 mod program;
+mod retries;
 mod status;
 mod sync;
 mod usage;

@@ -49,7 +49,7 @@ impl Place {
             .arg("--state")
             .arg(self.path("state"))
             .args(["--node", "n1"])
-            .args(words)
+            .args(at_once(words))
             .env("HOME", self.path("home"))
             .env_remove("SSH_AUTH_SOCK")
             .stdin(Stdio::null());
@@ -63,20 +63,35 @@ impl Place {
     /// `zferry replicate` from a dataset behind `sshd`, with the right key,
     /// where `remote` is what is started instead of a helper.
     pub fn fetch(&self, sshd: &Sshd, remote: &str, words: &[&str]) -> Command {
-        let mut command = self.command(&["replicate"]);
+        let mut all = vec!["replicate"];
+        all.extend(words.iter().copied().filter(|word| word.starts_with('-')));
+        let mut command = self.command(&all);
         command
             .arg("--identity")
             .arg(sshd.path("user"))
             .arg("--known-hosts")
             .arg(sshd.path("known_hosts"))
             .args(["--remote-command", remote])
-            .args(words);
+            .args(words.iter().filter(|word| !word.starts_with('-')));
         // Unless the words name a pair themselves.
         if words.iter().all(|word| word.starts_with('-')) {
             command.args([&behind(sshd, "tank/a"), "tank/b"]);
         }
         command
     }
+}
+
+/// The same words, and that a failure is told at once, unless they are about
+/// that themselves.
+fn at_once<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let mut words = words.to_vec();
+    let moving = |word: &&str| ["replicate", "sync"].contains(word);
+    if !words.iter().any(|word| word.starts_with("--retry-for"))
+        && let Some(at) = words.iter().position(moving)
+    {
+        words.splice(at + 1..at + 1, ["--retry-for", "0"]);
+    }
+    words
 }
 
 /// A dataset behind `sshd`.

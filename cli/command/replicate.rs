@@ -12,7 +12,8 @@ use engine::hold::{BaseHold, HoldTag, KeepBase};
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::Intermediary;
-use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
+use engine::replicate::{Allowance, Job, Placement, SnapshotChoice, replicate_persistently};
+use engine::retry::{Persistence, RETRY_FOR_DEFAULT};
 use engine::sync::moment::UtcSeconds;
 use engine::zfs::{Scope, SendMode};
 
@@ -70,15 +71,21 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         observer: &*observer,
     };
     // Whoever is far away first: that is what takes long, and may fail.
-    let (mut source, mut target) = if args.target.host.is_some() {
-        let target = peer(&connect, &args.target).await?;
-        (peer(&connect, &args.source).await?, target)
-    } else {
-        let source = peer(&connect, &args.source).await?;
-        (source, peer(&connect, &args.target).await?)
+    let reach = async || {
+        if args.target.host.is_some() {
+            let target = peer(&connect, &args.target).await?;
+            Ok::<_, ConnectTrouble>((peer(&connect, &args.source).await?, target))
+        } else {
+            let source = peer(&connect, &args.source).await?;
+            Ok((source, peer(&connect, &args.target).await?))
+        }
     };
     let begun = Instant::now();
-    let report = Box::pin(replicate(&job, &mut source, &mut target, &*observer)).await?;
+    let allowance = allowance(&args);
+    let ran = Box::pin(replicate_persistently(
+        &job, allowance, &node, reach, &*observer,
+    ));
+    let report = ran.await?;
     let run = Run {
         job: &job,
         report: &report,
@@ -87,6 +94,22 @@ pub async fn run(context: &Context, args: Replicate) -> Result<Outcome, Failure>
         time: begun.elapsed(),
     };
     Ok(run.outcome())
+}
+
+/// How long it may take. What only looks is not tried again: somebody waits for
+/// it.
+fn allowance(args: &Replicate) -> Allowance {
+    Allowance {
+        persistence: match args.dry_run {
+            true => Persistence::NONE,
+            false => Persistence {
+                retry_for: args.patience.retry_for.unwrap_or(RETRY_FOR_DEFAULT),
+                seed: None,
+            },
+        },
+        timeout: args.timeout,
+        stall_timeout: args.patience.stall_max(),
+    }
 }
 
 /// Images of another machine need one.

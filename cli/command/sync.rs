@@ -16,7 +16,7 @@ use engine::error::Family;
 use engine::event::Observer;
 use engine::helper::ClaimFolder;
 use engine::sync::config::{NodeName, Resource, Service, ServiceName};
-use engine::sync::run::{Action, ActivityCheck, Sync, TURNS_DEFAULT};
+use engine::sync::run::{Action, ActivityCheck, Patience, Sync, TURNS_DEFAULT};
 use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use jiff::tz::TimeZone;
@@ -170,6 +170,11 @@ impl One<'_> {
             commands: &Programs,
             locks: &locks,
             turns: TURNS_DEFAULT,
+            patience: Patience {
+                retry_for: args.patience.retry_for,
+                stall_timeout: args.patience.stall_timeout,
+                seed: None,
+            },
             observer: &*observer,
             compression: args.transfer.compression(),
         };

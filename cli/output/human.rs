@@ -172,6 +172,18 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             );
             (Verbosity::Normal, text)
         }
+        Event::Retrying {
+            peer,
+            error,
+            attempt,
+            wait_ms,
+        } => (
+            Verbosity::Normal,
+            format!(
+                "note: {peer}: attempt {attempt} failed, trying again in {:.1} s: {error}",
+                Duration::from_millis(*wait_ms).as_secs_f64()
+            ),
+        ),
         Event::Notice { peer, text } => (Verbosity::Normal, format!("note: {peer}: {text}")),
         // The bar shows it; an event of a later engine shows nothing.
         _ => (Verbosity::Everything, String::new()),

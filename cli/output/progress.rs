@@ -51,7 +51,7 @@ impl Progress {
                     running.advance(*raw_bytes);
                 }
             }
-            Event::TransferDone { .. } => self.clear(),
+            Event::TransferDone { .. } | Event::Retrying { .. } => self.clear(),
             _ => {}
         }
     }

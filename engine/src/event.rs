@@ -132,6 +132,17 @@ pub enum Event {
         /// Snapshots that had been taken since, and were destroyed.
         snapshots: Vec<SnapshotName>,
     },
+    /// Something failed that may go better, and is tried again after a while.
+    Retrying {
+        /// The peer or node it is about.
+        peer: String,
+        /// What happened.
+        error: String,
+        /// How often in a row it has failed by now.
+        attempt: u32,
+        /// How long it is waited before the next attempt.
+        wait_ms: u64,
+    },
     /// What a cut receive had left was given up: see
     /// [`Discard`](crate::plan::Discard).
     PartialDiscarded {

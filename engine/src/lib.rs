@@ -36,6 +36,7 @@ pub mod peer;
 pub mod plan;
 pub mod protocol;
 pub mod replicate;
+pub mod retry;
 pub mod stream;
 pub mod sync;
 pub mod transport;

@@ -84,6 +84,12 @@ fn settings(resource: &Resource) -> Vec<Setting> {
     if let Some(timeout) = resource.timeout {
         add("timeout", duration_text(timeout), timeout.as_secs().into());
     }
+    let stall = Some(resource.stall_timeout);
+    for (keyword, time) in [("retry_for", resource.retry_for), ("stall_timeout", stall)] {
+        if let Some(time) = time {
+            add(keyword, duration_text(time), time.as_secs().into());
+        }
+    }
     for (keyword, word) in [
         ("keep_old", resource.keep_old.as_str()),
         ("rollback", resource.on_modified.as_str()),

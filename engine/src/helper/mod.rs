@@ -6,6 +6,7 @@
 //! connection ends, whatever was running ends with it and leaves a state the
 //! next run can start from.
 
+mod activity;
 mod authorization;
 mod claim;
 mod copies;

@@ -14,9 +14,11 @@ use std::thread;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
+use super::activity::Activity;
 use super::sending::pipe;
 use crate::name::Guid;
 use crate::protocol::message::{Abort, Failure, Reply};
+use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::inbound::Inbound;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
@@ -33,6 +35,7 @@ pub(super) struct Receiving {
     /// Data, end and abort frames. If it closes before an end or abort frame
     /// came, the connection is gone.
     pub frames: mpsc::Receiver<Frame>,
+    pub activity: Activity,
 }
 
 /// Why the stream ended before its end.
@@ -82,6 +85,7 @@ impl Receiving {
                 &mut inbound,
                 &mut scanner,
             );
+            self.activity.waits_for(WaitsFor::Zfs);
             let received: Result<Vec<PropertyRefusal>, ZfsError> =
                 zfs.join().unwrap_or_else(|_| {
                     let snapshot = &self.request.snapshot;
@@ -115,12 +119,12 @@ impl Receiving {
             if frame.header.kind == Kind::End {
                 let end = inbound.end(&frame).map_err(|error| self.damaged(&error))?;
                 scanner.finish().map_err(|error| self.damaged(&error))?;
-                write(&mut pipe, &kept)?;
+                self.write(&mut pipe, &kept)?;
                 return Ok(end.raw_bytes);
             }
             let block = inbound.data(&frame).map_err(|error| self.damaged(&error))?;
             self.scan(scanner, &block)?;
-            write(&mut pipe, &kept)?;
+            self.write(&mut pipe, &kept)?;
             kept = block;
         }
     }
@@ -131,6 +135,7 @@ impl Receiving {
             snapshot: self.request.snapshot.clone(),
             reason,
         };
+        self.activity.waits_for(WaitsFor::OtherSide);
         let Some(frame) = self.frames.blocking_recv() else {
             return Err(given_up("the connection ended".to_owned()));
         };
@@ -189,14 +194,15 @@ impl Receiving {
         scanner.check(block).map_err(|error| self.damaged(&error))
     }
 
+    fn write(&self, pipe: &mut std::io::PipeWriter, bytes: &[u8]) -> Result<(), Stop> {
+        self.activity.waits_for(WaitsFor::Zfs);
+        pipe.write_all(bytes).map_err(|_| Stop::ZfsStopped)
+    }
+
     fn damaged(&self, error: &dyn std::error::Error) -> Failure {
         Failure::Stream {
             snapshot: self.request.snapshot.clone(),
             reason: error.to_string(),
         }
     }
-}
-
-fn write(pipe: &mut std::io::PipeWriter, bytes: &[u8]) -> Result<(), Stop> {
-    pipe.write_all(bytes).map_err(|_| Stop::ZfsStopped)
 }

@@ -10,8 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use super::activity::Activity;
 use crate::peer::wire::{Gone, WireWriter};
 use crate::protocol::message::{Abort, Failure};
+use crate::protocol::pulse::WaitsFor;
 use crate::stream::compress::{Compression, Link};
 use crate::stream::frame::{DATA_BYTES_MAX, Frame, Kind};
 use crate::stream::outbound::Outbound;
@@ -31,6 +33,7 @@ pub(super) struct Sending {
     pub writer: WireWriter,
     /// Set by the serve loop when the driver does not want the rest.
     pub cancelled: Arc<AtomicBool>,
+    pub activity: Activity,
 }
 
 impl Sending {
@@ -106,6 +109,7 @@ impl Sending {
         let mut block = vec![0; DATA_BYTES_MAX];
         let mut scanner = Scanner::default();
         loop {
+            self.activity.waits_for(WaitsFor::Zfs);
             let filled = match fill(&mut pipe, &mut block) {
                 Ok(0) => return Ok(Forwarded::All(Box::new(scanner))),
                 Ok(filled) => filled,
@@ -122,8 +126,9 @@ impl Sending {
             } else {
                 Link::Waiting
             };
-            self.writer
-                .send_blocking(outbound.data(&block[..filled], link))?;
+            let frame = outbound.data(&block[..filled], link);
+            self.activity.waits_for(WaitsFor::OtherSide);
+            self.writer.send_blocking(frame)?;
         }
     }
 }

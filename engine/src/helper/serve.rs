@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::spawn_blocking;
+use tokio::task::{AbortHandle, spawn_blocking};
 
+use super::activity::Activity;
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimFolder};
 use super::receiving::Receiving;
@@ -15,6 +16,7 @@ use super::sending::Sending;
 use crate::peer::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::protocol::hello::About;
 use crate::protocol::message::{Failure, Reply, Request};
+use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, FrameError, Kind};
 use crate::transport::Link;
 use crate::zfs::{Hold, Zfs};
@@ -71,7 +73,9 @@ pub struct Helper {
 /// Serves one connection to its end.
 ///
 /// A transfer that runs when the connection ends is given up: the part that came
-/// may be kept, the snapshot does not exist. Holds are released.
+/// may be kept, the snapshot does not exist. Holds are released. Work that hangs
+/// in ZFS is left to its thread, and the session ends all the same: then ZFS
+/// keeps the dataset busy, and the claim is kept as well.
 ///
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.
@@ -79,6 +83,9 @@ pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
     let (mut reader, writer, driver) =
         wire::handshake(link, &helper.about, helper.patience).await?;
     reader.expect_life(wire::SILENCE_MAX);
+    let activity = Activity::default();
+    let told = activity.clone();
+    let _beating = Beating(tokio::spawn(writer.beat(move || told.pulse())).abort_handle());
     let mut session = Session {
         helper,
         reader,
@@ -88,6 +95,7 @@ pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
         driver: driver.about.node,
         early: None,
         answering: 0,
+        activity,
     };
     loop {
         let frame = match session.early.take() {
@@ -102,6 +110,15 @@ pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
             Err(Turn::Broken(error)) => return Err(error),
             Err(Turn::Gone) => return Err(session.reader.cause_of_end().await),
         }
+    }
+}
+
+/// Heartbeats, until this is dropped.
+struct Beating(AbortHandle);
+
+impl Drop for Beating {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -142,6 +159,8 @@ struct Session {
     early: Option<Frame>,
     /// Number of the request that is being answered.
     answering: u64,
+    /// For heartbeats.
+    activity: Activity,
 }
 
 impl Session {
@@ -174,8 +193,11 @@ impl Session {
                     compression,
                     writer: self.writer.clone(),
                     cancelled: Arc::clone(&cancelled),
+                    activity: self.activity.clone(),
                 };
-                self.send(sending, &cancelled).await
+                let sent = self.send(sending, &cancelled).await;
+                self.activity.rests();
+                sent
             }
             Request::Receive {
                 request,
@@ -192,10 +214,18 @@ impl Session {
                     to_guid,
                     from_guid,
                     frames,
+                    activity: self.activity.clone(),
                 };
-                self.receive(receiving, queue).await
+                let received = self.receive(receiving, queue).await;
+                self.activity.rests();
+                received
             }
-            other => self.short(other).await,
+            other => {
+                self.activity.waits_for(WaitsFor::Zfs);
+                let answered = self.short(other).await;
+                self.activity.rests();
+                answered
+            }
         }
     }
 
@@ -211,13 +241,14 @@ impl Session {
             .await?)
     }
 
-    /// A request that is answered from a blocking thread.
+    /// A request that is answered from a blocking thread. If the driver goes
+    /// away meanwhile the session ends, and the thread when ZFS lets it.
     async fn short(&mut self, request: Request) -> Result<(), Turn> {
         let helper = self.helper.clone();
         let mut holds = std::mem::take(&mut self.holds);
         let mut claims = self.claims.clone();
         let driver = self.driver.clone();
-        let work = spawn_blocking(move || {
+        let mut work = spawn_blocking(move || {
             let context = Context {
                 zfs: &*helper.zfs,
                 authorization: &helper.authorization,
@@ -231,7 +262,17 @@ impl Session {
             let replies = requests::carry_out(request, context);
             (replies, holds, claims)
         });
-        let replies = match work.await {
+        let done = loop {
+            tokio::select! {
+                done = &mut work => break done,
+                frame = self.reader.next(), if self.early.is_none() => match frame? {
+                    Some(frame) => self.early = Some(frame),
+                    None => return Err(WireError::Closed.into()),
+                },
+                () = self.writer.closed() => return Err(Turn::Gone),
+            }
+        };
+        let replies = match done {
             Ok((replies, holds, claims)) => {
                 self.holds = holds;
                 self.claims = claims;
@@ -269,6 +310,10 @@ impl Session {
                         cancelled.store(true, Ordering::Relaxed);
                         return Err(error.into());
                     }
+                },
+                () = self.writer.closed() => {
+                    cancelled.store(true, Ordering::Relaxed);
+                    return Err(Turn::Gone);
                 }
             }
         }
@@ -335,6 +380,9 @@ impl Session {
                         waiting = Some(frame);
                     }
                 }
+                // Noticed by the next heartbeat, while ZFS takes nothing and
+                // nothing is read.
+                () = self.writer.closed() => return Err(Turn::Gone),
             }
         }
         Ok(())

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::task::AbortHandle;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::error::{PeerCause, PeerError};
+use super::stall::{Limits, Stalled};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::hold::{Held, HoldTag};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
@@ -31,8 +32,9 @@ pub struct Peer {
     pub(crate) writer: WireWriter,
     requests: u64,
     transfers: u64,
-    /// When transfers from this peer are cut.
-    pub(crate) transfers_until: Option<Instant>,
+    pub(crate) limits: Limits,
+    /// It has not answered in time: nobody knows what it still says.
+    lost: Option<(Stalled, Duration)>,
     heartbeat: AbortHandle,
 }
 
@@ -54,10 +56,11 @@ impl Peer {
         about: &About,
         patience: Duration,
     ) -> Result<Self, PeerError> {
-        let (reader, writer, hello) = wire::handshake(link, about, patience)
+        let (mut reader, writer, hello) = wire::handshake(link, about, patience)
             .await
             .map_err(|error| PeerError::new(name, error))?;
-        let heartbeat = tokio::spawn(writer.beat()).abort_handle();
+        reader.expect_life_once_it_beats();
+        let heartbeat = tokio::spawn(writer.beat(|| None)).abort_handle();
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,
@@ -65,7 +68,8 @@ impl Peer {
             writer,
             requests: 0,
             transfers: 0,
-            transfers_until: None,
+            limits: Limits::default(),
+            lost: None,
             heartbeat,
         })
     }
@@ -422,7 +426,19 @@ impl Peer {
     /// Cuts a transfer from this peer that still runs then, or begins later.
     /// Both sides stay ready for the next request, and what arrived is kept.
     pub fn limit_transfers(&mut self, until: Option<Instant>) {
-        self.transfers_until = until;
+        self.limits.transfers_until = until;
+    }
+
+    /// Gives up a transfer in which nothing moves, and a question that is not
+    /// answered, for this long; `None`: never.
+    pub fn limit_stalls(&mut self, stall_max: Option<Duration>) {
+        self.limits.stall_max = stall_max;
+    }
+
+    /// From now on nothing is asked of it: it has kept silent for too long.
+    pub(crate) fn give_up(&mut self, why: Stalled, waited: Duration) -> PeerError {
+        self.lost = Some((why, waited));
+        PeerError::new(&self.name, PeerCause::Stalled { why, waited })
     }
 
     /// A number for the next transfer of this session.
@@ -445,6 +461,10 @@ impl Peer {
 
     /// Sends a request without waiting for the answer.
     pub(crate) async fn request(&mut self, request: &Request) -> Result<(), PeerError> {
+        if let Some((why, waited)) = self.lost {
+            return Err(self.give_up(why, waited));
+        }
+        self.reader.begin_to_listen();
         self.requests += 1;
         let text = serde_json::to_vec(request).expect("requests are plain data");
         let frame = Frame::stored(Kind::Message, 0, self.requests, &text);
@@ -459,7 +479,17 @@ impl Peer {
 
     /// The next reply; a failure comes as an error.
     pub(crate) async fn reply(&mut self) -> Result<Reply, PeerError> {
-        match self.reader.next().await {
+        let came = match self.limits.stall_max {
+            None => self.reader.next().await,
+            Some(waited) => match timeout(waited, self.reader.next()).await {
+                Ok(came) => came,
+                Err(_) => {
+                    let why = Stalled::while_answering(self.reader.pulse());
+                    return Err(self.give_up(why, waited));
+                }
+            },
+        };
+        match came {
             Ok(Some(frame)) => self.read_reply(&frame),
             Ok(None) => Err(self.broken(WireError::Closed)),
             Err(error) => Err(self.broken(error)),

@@ -1,5 +1,8 @@
 //! A failed question to a peer.
 
+use std::time::Duration;
+
+use super::stall::Stalled;
 use super::wire::WireError;
 use crate::error::Family;
 use crate::protocol::message::Failure;
@@ -30,6 +33,14 @@ pub enum PeerCause {
     /// A transfer was cut because its time was over.
     #[error("the time for the transfer is over")]
     OutOfTime,
+    /// Nothing moved, or was answered, for too long.
+    #[error("{why} for {} s", waited.as_secs())]
+    Stalled {
+        /// Whose fault it seems to be.
+        why: Stalled,
+        /// How long it was waited for.
+        waited: Duration,
+    },
 }
 
 impl PeerError {
@@ -48,13 +59,16 @@ impl PeerError {
             PeerCause::Failure(failure) => failure.family(),
             PeerCause::Wire(error) => error.family(),
             PeerCause::Confused(_) => Family::Protocol,
-            PeerCause::OutOfTime => Family::Transient,
+            PeerCause::OutOfTime | PeerCause::Stalled { .. } => Family::Transient,
         }
     }
 
     /// What to do next, one way out per line.
     #[must_use]
     pub fn remedies(&self) -> Vec<String> {
+        if let PeerCause::Stalled { why, .. } = &*self.cause {
+            return vec![why.remedy(&self.peer)];
+        }
         let remedy = self.failure().and_then(Failure::remedy);
         remedy.map(str::to_owned).into_iter().collect()
     }

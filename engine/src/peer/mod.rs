@@ -6,7 +6,9 @@
 
 mod client;
 mod error;
+mod stall;
 pub mod wire;
 
 pub use client::Peer;
 pub use error::{PeerCause, PeerError};
+pub use stall::{STALL_DEFAULT, Stalled};

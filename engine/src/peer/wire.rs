@@ -7,18 +7,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Family;
 use crate::protocol::hello::{self, About, Hello, HelloError};
+use crate::protocol::pulse::Pulse;
 use crate::stream::frame::{Decoder, Frame, FrameError, Kind};
 use crate::transport::{Link, LinkError};
 
-/// How often a driver shows that it is alive.
+/// How often each side shows that it is alive.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a helper waits for any byte before it takes the driver, or the
+/// How long either side waits for any byte before it takes the other, or the
 /// network, for dead. `sshd` may not notice for hours, and until the helper
 /// ends its receive keeps the dataset busy.
 pub const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// How long the reason may take to arrive of a connection that can be written
+/// to no more.
+const REASON_MAX: Duration = Duration::from_secs(5);
 
 /// Why a conversation ended.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +71,22 @@ impl WireError {
 pub struct WireReader {
     inbound: mpsc::Receiver<Result<Bytes, LinkError>>,
     decoder: Decoder,
-    silence_max: Option<Duration>,
+    life: Life,
+    /// When anything came last, or was asked for.
+    heard: Instant,
+    /// What the last heartbeat said, and when it came.
+    pulse: Option<(Instant, Option<Pulse>)>,
+}
+
+/// What is known of the other side's heartbeats.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// It may have none.
+    Unknown,
+    /// Whoever has begun with heartbeats has to go on with them.
+    OnceItBeats,
+    /// This much silence means that it is dead.
+    Expected(Duration),
 }
 
 /// The writing half. Clones write into the same connection.
@@ -93,6 +113,10 @@ impl WireReader {
                 if frame.header.kind != Kind::Heartbeat {
                     return Ok(Some(frame));
                 }
+                self.pulse = Some((Instant::now(), Pulse::of(&frame.header)));
+                if self.life == Life::OnceItBeats {
+                    self.expect_life(SILENCE_MAX);
+                }
             }
             match self.chunk().await? {
                 Some(chunk) => self.decoder.push(chunk?),
@@ -107,28 +131,54 @@ impl WireReader {
     /// From now on a connection that brings nothing for this long, not even a
     /// part of a frame, is an error.
     pub fn expect_life(&mut self, silence_max: Duration) {
-        self.silence_max = Some(silence_max);
+        self.life = Life::Expected(silence_max);
+        self.begin_to_listen();
+    }
+
+    /// The same, with [`SILENCE_MAX`], as soon as a heartbeat has come: the
+    /// other side may be of a version that sends none.
+    pub fn expect_life_once_it_beats(&mut self) {
+        self.life = Life::OnceItBeats;
+    }
+
+    /// From now on silence counts: nobody has listened for a while.
+    pub fn begin_to_listen(&mut self) {
+        self.heard = Instant::now();
+    }
+
+    /// What the last heartbeat said, if it is recent.
+    #[must_use]
+    pub fn pulse(&self) -> Option<Pulse> {
+        let (when, pulse) = self.pulse?;
+        pulse.filter(|_| when.elapsed() <= SILENCE_MAX)
     }
 
     async fn chunk(&mut self) -> Result<Option<Result<Bytes, LinkError>>, WireError> {
-        match self.silence_max {
-            None => Ok(self.inbound.recv().await),
-            Some(waited) => tokio::time::timeout(waited, self.inbound.recv())
+        let received = match self.life {
+            Life::Unknown | Life::OnceItBeats => self.inbound.recv().await,
+            Life::Expected(waited) => timeout_at(self.heard + waited, self.inbound.recv())
                 .await
-                .map_err(|_| WireError::Silent { waited }),
-        }
+                .map_err(|_| WireError::Silent { waited })?,
+        };
+        self.heard = Instant::now();
+        Ok(received)
     }
 
     /// Why the connection ended, for a writer that found it closed: reads, and
-    /// drops, what is left.
+    /// drops, what is left. Ends within seconds.
     pub async fn cause_of_end(&mut self) -> WireError {
-        loop {
-            match self.next().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return WireError::Closed,
-                Err(error) => return error,
+        let reason = async {
+            loop {
+                match self.next().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return WireError::Closed,
+                    Err(error) => return error,
+                }
             }
-        }
+        };
+        timeout(REASON_MAX, reason)
+            .await
+            .unwrap_or(WireError::Closed)
     }
 }
 
@@ -162,9 +212,18 @@ impl WireWriter {
             .map_err(|_| Gone)
     }
 
+    /// Ends when nothing can be sent any more.
+    pub async fn closed(&self) {
+        self.outbound.closed().await;
+    }
+
     /// Sends heartbeats until the connection ends or all other writers are
-    /// gone. A full queue needs none: what waits in it shows as much.
-    pub fn beat(&self) -> impl Future<Output = ()> + Send + 'static {
+    /// gone; each says what `pulse` tells. A full queue needs none: what waits
+    /// in it shows as much.
+    pub fn beat(
+        &self,
+        pulse: impl Fn() -> Option<Pulse> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let weak = self.outbound.downgrade();
         async move {
             loop {
@@ -172,7 +231,7 @@ impl WireWriter {
                 let Some(outbound) = weak.upgrade() else {
                     return;
                 };
-                let beat = Frame::stored(Kind::Heartbeat, 0, 0, &[]).into_wire();
+                let beat = Pulse::frame(pulse()).into_wire();
                 if let Err(mpsc::error::TrySendError::Closed(_)) = outbound.try_send(beat) {
                     return;
                 }
@@ -204,7 +263,7 @@ pub async fn handshake(
     let greeting = Bytes::from(hello::encode(about));
     // If this fails, the reading side knows why.
     let _ = outbound.send(greeting).await;
-    let theirs = tokio::time::timeout(patience, read_hello(&mut inbound))
+    let theirs = timeout(patience, read_hello(&mut inbound))
         .await
         .map_err(|_| WireError::Silent { waited: patience })??;
     let (hello, rest) = theirs;
@@ -215,7 +274,9 @@ pub async fn handshake(
         WireReader {
             inbound,
             decoder,
-            silence_max: None,
+            life: Life::Unknown,
+            heard: Instant::now(),
+            pulse: None,
         },
         WireWriter { outbound },
         hello,

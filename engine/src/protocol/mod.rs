@@ -12,3 +12,4 @@
 
 pub mod hello;
 pub mod message;
+pub mod pulse;

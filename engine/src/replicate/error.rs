@@ -1,5 +1,7 @@
 //! Why a replication did not happen.
 
+use std::time::Duration;
+
 use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
@@ -62,6 +64,12 @@ pub enum ReplicateError {
         #[source]
         cause: Box<PeerError>,
     },
+    /// The whole took longer than it may.
+    #[error("the run took longer than {} s", limit.as_secs())]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
+    },
     /// What a cut receive left could not be given up, though it may be.
     #[error("the part of a cut receive in {dataset} could not be given up: {cause}")]
     NotDiscarded {
@@ -113,7 +121,7 @@ impl ReplicateError {
                 conflicts.first().map_or(Family::Failed, Conflict::family)
             }
             Self::Peer(error) => error.family(),
-            Self::Vanished { .. } => Family::Transient,
+            Self::Vanished { .. } | Self::TimedOut { .. } => Family::Transient,
             Self::NotCleared { cause, .. }
             | Self::NotDiscarded { cause, .. }
             | Self::Transfer { cause, .. } => cause.family(),
@@ -140,6 +148,9 @@ impl ReplicateError {
                 "{} is as it was; of its tree, what was to be given up may be gone",
                 to.dataset
             )),
+            Self::TimedOut { .. } => {
+                Some("what arrived is kept; the next run goes on from there".to_owned())
+            }
             Self::NotDiscarded { dataset, .. } => {
                 Some(format!("{dataset} is as it was, and nothing was sent"))
             }
@@ -154,8 +165,16 @@ impl ReplicateError {
         match self {
             Self::Conflicts { conflicts } => conflicts.iter().map(Conflict::remedy).collect(),
             Self::Transfer { cause, .. } if cause.family() == Family::Transient => {
-                vec!["run the same command again; it goes on where this one was cut".to_owned()]
+                let mut remedies = cause.remedies();
+                remedies.push(
+                    "run the same command again; it goes on where this one was cut".to_owned(),
+                );
+                remedies
             }
+            Self::TimedOut { .. } => vec![
+                "run the same command again; it goes on where this one was cut".to_owned(),
+                "or give it more time with --timeout".to_owned(),
+            ],
             Self::Vanished { .. } => {
                 vec!["run the same command again; it plans with what there is".to_owned()]
             }

@@ -20,6 +20,14 @@ pub enum SnapshotChoice {
         /// and target ever took, and of no others.
         series: String,
     },
+    /// The same, in a later attempt of one run: an earlier one may have taken
+    /// it, and then it is the one to send.
+    Again {
+        /// See [`Self::Take`].
+        short: ShortName,
+        /// See [`Self::Take`].
+        series: String,
+    },
 }
 
 impl SnapshotChoice {
@@ -27,7 +35,24 @@ impl SnapshotChoice {
     #[must_use]
     pub fn short(&self) -> &ShortName {
         match self {
-            Self::Existing(short) | Self::Take { short, .. } => short,
+            Self::Existing(short) | Self::Take { short, .. } | Self::Again { short, .. } => short,
+        }
+    }
+
+    /// Beginning of the names of snapshots that are ours to destroy.
+    #[must_use]
+    pub fn series(&self) -> Option<&str> {
+        match self {
+            Self::Existing(_) => None,
+            Self::Take { series, .. } | Self::Again { series, .. } => Some(series),
+        }
+    }
+
+    /// The choice of the next attempt.
+    pub(super) fn again(self) -> Self {
+        match self {
+            Self::Take { short, series } => Self::Again { short, series },
+            other => other,
         }
     }
 }

@@ -26,6 +26,7 @@
 //! | a stream, in the middle | the part that came, with a resume token; a new dataset has no snapshot yet | sends the rest, then from there to its own snapshot |
 //! | a stream, at its beginning | nothing of it: ZFS keeps no part without data | sends from the same base |
 //! | a stream, before the answer | the target has the snapshot | finds it by guid |
+//! | an attempt that failed, in the wait before the next | as above | goes on as above; the next attempt of the same run also uses the snapshot that was taken |
 //! | holding the new base on the target, where that is asked for | the new and the former base are held | the last transfer's row; holds the newest, releases the others |
 //! | the last transfer | two of our snapshots on both sides | destroys the older pair |
 
@@ -35,6 +36,7 @@ mod commands;
 mod error;
 mod estimate;
 mod job;
+mod persist;
 mod prune;
 mod run;
 #[cfg(test)]
@@ -43,6 +45,7 @@ mod transfer;
 
 pub use error::ReplicateError;
 pub use job::{Job, Placement, SnapshotChoice};
+pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
 pub use run::{DatasetReport, Report, replicate};
 pub use transfer::Moved;
 

@@ -84,12 +84,19 @@ pub async fn replicate(
         ..TreePlan::default()
     };
     let completed = with_arrived(&target_tree, &leftovers.datasets);
-    let rehearsed = match &job.snapshot {
-        SnapshotChoice::Existing(_) => plan_tree(&request(job, &source_tree, &completed))?,
-        SnapshotChoice::Take { .. } => {
-            let imagined = with_imagined(&source_tree, short);
-            plan_tree(&request(job, &imagined, &completed))?
-        }
+    let is_there = match &job.snapshot {
+        SnapshotChoice::Existing(_) => true,
+        SnapshotChoice::Take { .. } => false,
+        // The whole tree's are taken at once.
+        SnapshotChoice::Again { .. } => source_tree
+            .first()
+            .is_some_and(|root| root.snapshot_by_name(short).is_some()),
+    };
+    let rehearsed = if is_there {
+        plan_tree(&request(job, &source_tree, &completed))?
+    } else {
+        let imagined = with_imagined(&source_tree, short);
+        plan_tree(&request(job, &imagined, &completed))?
     };
     let plan = clear(rehearsed)?;
     let mut transfers = Transfers {
@@ -114,8 +121,15 @@ pub async fn replicate(
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
     }
-    if let SnapshotChoice::Take { series, .. } = &job.snapshot {
-        transfers.take(&source_tree, short, job.scope).await?;
+    if let Some(series) = job.snapshot.series() {
+        if !is_there {
+            transfers.take(&source_tree, short, job.scope).await?;
+        }
+        for dataset in &mut source_tree {
+            dataset
+                .snapshots
+                .retain(|snapshot| snapshot.short != *short);
+        }
         transfers
             .destroy_unsent(series, &job.target, &source_tree, &target_tree)
             .await;
@@ -132,7 +146,7 @@ pub async fn replicate(
     if job.base.keep == KeepBase::Hold || snapshots().any(|snapshot| snapshot.holds > 0) {
         transfers.keep_base(job, &plan).await?;
     }
-    if let SnapshotChoice::Take { series, .. } = &job.snapshot {
+    if let Some(series) = job.snapshot.series() {
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
         transfers
@@ -151,10 +165,7 @@ fn request<'a>(job: &'a Job, source: &'a [Dataset], target: &'a [Dataset]) -> Tr
         mode: job.mode,
         loss: job.loss,
         intermediary: job.intermediary,
-        taken: match &job.snapshot {
-            SnapshotChoice::Existing(_) => Taken::Nothing,
-            SnapshotChoice::Take { series, .. } => Taken::Series(series),
-        },
+        taken: job.snapshot.series().map_or(Taken::Nothing, Taken::Series),
     }
 }
 

@@ -6,6 +6,8 @@ mod holds;
 mod loss;
 mod partial;
 mod peers;
+mod persist;
+mod stalls;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -8,14 +8,15 @@
 //! When one side fails the other is told to stop and both are left ready for
 //! the next request, so that the failure of one dataset does not cost the
 //! connections. If both fail, the target's reason is the cause to report: a
-//! sender whose receiver went away only knows that it did.
+//! sender whose receiver went away only knows that it did. Stopping has a limit
+//! of seconds; a side that does not stop in time (its ZFS hangs) is given up.
 
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::event::{Event, Observer};
 use crate::peer::wire::{Gone, WireError};
-use crate::peer::{Peer, PeerCause, PeerError};
+use crate::peer::{Peer, PeerCause, PeerError, Stalled};
 use crate::plan::DatasetPlan;
 use crate::protocol::message::{Abort, Failure, Reply, Request};
 use crate::stream::compress::Compression;
@@ -63,11 +64,8 @@ pub(crate) async fn transfer(
     let Some(request) = plan.send_request() else {
         return Ok(Moved::default());
     };
-    if ends
-        .source
-        .transfers_until
-        .is_some_and(|until| until <= Instant::now())
-    {
+    let until = ends.source.limits.transfers_until;
+    if until.is_some_and(|until| until <= Instant::now()) {
         return Err(out_of_time(ends.source));
     }
     let number = ends.source.next_transfer();
@@ -97,6 +95,7 @@ pub(crate) async fn transfer(
     let mut switch = Switch {
         number,
         moved: Moved::default(),
+        moved_at: Instant::now(),
         observer,
     };
     match asked {
@@ -108,6 +107,8 @@ pub(crate) async fn transfer(
 struct Switch<'a> {
     number: u64,
     moved: Moved,
+    /// When a frame came or went last.
+    moved_at: Instant,
     observer: &'a dyn Observer,
 }
 
@@ -117,6 +118,7 @@ enum Next {
     FromTarget(Result<Option<Frame>, WireError>),
     Sent(Result<(), Gone>),
     OutOfTime,
+    Stalled,
 }
 
 impl Switch<'_> {
@@ -124,7 +126,8 @@ impl Switch<'_> {
         let mut waiting: Option<Frame> = None;
         loop {
             let next = {
-                let until = ends.source.transfers_until;
+                let limits = ends.source.limits;
+                let stalls_at = limits.stall_max.map(|most| self.moved_at + most);
                 let (source, target) = (&mut ends.source.reader, &mut ends.target.reader);
                 let writer = &ends.target.writer;
                 tokio::select! {
@@ -133,12 +136,13 @@ impl Switch<'_> {
                     permit = writer.reserve(), if waiting.is_some() => {
                         Next::Sent(permit.map(|permit| pass(permit, waiting.take())))
                     }
-                    () = over(until) => Next::OutOfTime,
+                    () = over(limits.transfers_until) => Next::OutOfTime,
+                    () = over(stalls_at) => Next::Stalled,
                     frame = source.next(), if waiting.is_none() => Next::FromSource(frame),
                 }
             };
             match next {
-                Next::Sent(Ok(())) => {}
+                Next::Sent(Ok(())) => self.moved_at = Instant::now(),
                 Next::Sent(Err(Gone)) => {
                     let cause = ends.target.reader.cause_of_end().await;
                     let error = ends.target.broken(cause);
@@ -146,33 +150,29 @@ impl Switch<'_> {
                 }
                 Next::OutOfTime => {
                     let error = out_of_time(ends.source);
-                    let error = self.stop_source(ends, error).await;
-                    let told = self.abort("the time for the transfer is over");
-                    if ends.target.writer.send(told).await.is_ok() {
-                        let _ = ends.target.reply().await;
-                    }
-                    return error;
+                    return self.cut(ends, error).await;
+                }
+                Next::Stalled => {
+                    let error = self.stalled(ends, waiting.is_some());
+                    return self.cut(ends, error).await;
                 }
                 Next::FromTarget(reply) => {
                     let error = early_answer(ends.target, reply);
                     let error = self.stop_source(ends, error).await;
                     // The target drops frames until it is told that no more come.
-                    let _ = ends
-                        .target
-                        .writer
-                        .send(self.abort("the target failed"))
-                        .await;
+                    let told = ends.target.writer.send(self.abort("the target failed"));
+                    let most = ends.target.limits.cut_max;
+                    if timeout(most, told).await.is_err() {
+                        ends.target.give_up(Stalled::Unknown, most);
+                    }
                     return error;
                 }
                 Next::FromSource(frame) => match self.sort(ends.source, frame) {
                     Ok(frame) if frame.header.kind == Kind::End => {
-                        if ends.target.writer.send(frame).await.is_err() {
-                            let cause = ends.target.reader.cause_of_end().await;
-                            return Err(ends.target.broken(cause));
-                        }
-                        return self.answer(ends.target).await;
+                        return self.end(ends, frame).await;
                     }
                     Ok(frame) => {
+                        self.moved_at = Instant::now();
                         self.count(&frame);
                         waiting = Some(frame);
                     }
@@ -217,6 +217,49 @@ impl Switch<'_> {
         });
     }
 
+    /// The whole stream has come: its end goes to the target, whose verdict
+    /// counts.
+    async fn end(&mut self, ends: &mut Ends<'_>, end: Frame) -> Result<Moved, PeerError> {
+        let sent = ends.target.writer.send(end);
+        let sent = match ends.target.limits.stall_max {
+            None => sent.await,
+            Some(waited) => match timeout(waited, sent).await {
+                Ok(sent) => sent,
+                Err(_) => {
+                    let why = Stalled::while_receiving(ends.target.reader.pulse());
+                    return Err(ends.target.give_up(why, waited));
+                }
+            },
+        };
+        if sent.is_err() {
+            let cause = ends.target.reader.cause_of_end().await;
+            return Err(ends.target.broken(cause));
+        }
+        self.answer(ends.target).await
+    }
+
+    /// Nothing has moved for too long; whose fault it is, the helpers' last
+    /// heartbeats tell.
+    fn stalled(&self, ends: &Ends<'_>, frame_waits: bool) -> PeerError {
+        let (peer, why) = if frame_waits {
+            let pulse = ends.target.reader.pulse();
+            (&ends.target, Stalled::while_receiving(pulse))
+        } else {
+            let pulse = ends.source.reader.pulse();
+            (&ends.source, Stalled::while_sending(pulse))
+        };
+        let waited = self.moved_at.elapsed();
+        PeerError::new(&peer.name, PeerCause::Stalled { why, waited })
+    }
+
+    /// Stops both sides because of `error`.
+    async fn cut(&self, ends: &mut Ends<'_>, error: PeerError) -> Result<Moved, PeerError> {
+        let told = self.abort(&error.cause.to_string());
+        futures_util::future::join(stop_sending(ends.source), stop_receiving(ends.target, told))
+            .await;
+        Err(error)
+    }
+
     /// The target's verdict, after the end frame.
     async fn answer(&mut self, target: &mut Peer) -> Result<Moved, PeerError> {
         match target.reply().await? {
@@ -236,27 +279,14 @@ impl Switch<'_> {
     /// The source failed: the target is told, and its answer (that it received
     /// nothing) is taken off the line.
     async fn give_up(&self, ends: &mut Ends<'_>, error: PeerError) -> Result<Moved, PeerError> {
-        let told = ends
-            .target
-            .writer
-            .send(self.abort(&error.to_string()))
-            .await;
-        if told.is_ok() {
-            let _ = ends.target.reply().await;
-        }
+        stop_receiving(ends.target, self.abort(&error.to_string())).await;
         Err(error)
     }
 
     /// The target failed: the source is told, and what it still sends is
     /// taken off the line.
     async fn stop_source(&self, ends: &mut Ends<'_>, error: PeerError) -> Result<Moved, PeerError> {
-        if ends.source.request(&Request::Cancel).await.is_ok() {
-            while let Ok(Some(frame)) = ends.source.reader.next().await {
-                if matches!(frame.header.kind, Kind::End | Kind::Abort | Kind::Message) {
-                    break;
-                }
-            }
-        }
+        stop_sending(ends.source).await;
         Err(error)
     }
 
@@ -264,6 +294,38 @@ impl Switch<'_> {
         let failure = Failure::Internal(reason.to_owned());
         let text = serde_json::to_vec(&Abort { failure }).expect("plain data");
         Frame::stored(Kind::Abort, self.number, 0, &text)
+    }
+}
+
+/// Tells the source to stop, and takes what it still sends off the line. If it
+/// does not stop in time it is given up.
+async fn stop_sending(source: &mut Peer) {
+    let most = source.limits.cut_max;
+    let stopped = async {
+        if source.request(&Request::Cancel).await.is_ok() {
+            while let Ok(Some(frame)) = source.reader.next().await {
+                if matches!(frame.header.kind, Kind::End | Kind::Abort | Kind::Message) {
+                    break;
+                }
+            }
+        }
+    };
+    if timeout(most, stopped).await.is_err() {
+        source.give_up(Stalled::while_sending(source.reader.pulse()), most);
+    }
+}
+
+/// Tells the target that no more comes, and takes its answer off the line (that
+/// it received nothing). If it does not answer in time it is given up.
+async fn stop_receiving(target: &mut Peer, told: Frame) {
+    let most = target.limits.cut_max;
+    let stopped = async {
+        if target.writer.send(told).await.is_ok() {
+            let _ = target.reply().await;
+        }
+    };
+    if timeout(most, stopped).await.is_err() {
+        target.give_up(Stalled::while_receiving(target.reader.pulse()), most);
     }
 }
 

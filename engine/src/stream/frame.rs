@@ -10,10 +10,10 @@
 //! | 5 | 1 | kind |
 //! | 6 | 1 | codec of the payload |
 //! | 7 | 1 | zero |
-//! | 8 | 8 | sequence: data frames of a transfer from 0; messages: number of the request |
+//! | 8 | 8 | sequence: data frames of a transfer from 0; messages: number of the request; heartbeats of a helper: milliseconds since its last step |
 //! | 16 | 4 | payload bytes before coding |
 //! | 20 | 4 | payload bytes as they follow |
-//! | 24 | 8 | number of the transfer; zero for messages |
+//! | 24 | 8 | number of the transfer; zero for messages; heartbeats of a helper: what it waits for ([`crate::protocol::pulse`]) |
 //! | 32 | 32 | blake3 of the payload before coding |
 //!
 //! Integers are little-endian.
@@ -45,7 +45,7 @@ pub enum Kind {
     End,
     /// The stream ends here and is void (JSON: why).
     Abort,
-    /// Nothing: the driver is alive and the network too.
+    /// No content: the sender is alive and the network too.
     Heartbeat,
 }
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::error::Family;
 use engine::event::{Event, Observer};
@@ -15,7 +16,8 @@ use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{
-    Action, ActivityCheck, Command, Commands, Connector, Locking, Locks, Reaching, Running, Sync,
+    Action, ActivityCheck, Command, Commands, Connector, Locking, Locks, Patience, Reaching,
+    Running, Sync,
 };
 use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
@@ -204,6 +206,10 @@ impl Nodes {
                 commands: &Alone,
                 locks: &Alone,
                 turns: 1,
+                patience: Patience {
+                    retry_for: Some(Duration::ZERO),
+                    ..Patience::default()
+                },
                 observer: &Silence,
                 compression: Compression::Adaptive,
             }

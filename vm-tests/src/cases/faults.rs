@@ -69,7 +69,16 @@ fn increment_underway<'a>(pair: &'a Pair, name: &str) -> Result<Underway<'a>> {
     replicate(&pair.source, &[source.name(), &target.remote_name()])?;
     source.fill(&DATA)?;
     let slow = SlowLink::new(pair)?;
-    let arguments = ["--json", "replicate", source.name(), &target.remote_name()];
+    // One attempt: what a cut leaves is looked at before the next one.
+    let remote = target.remote_name();
+    let arguments = [
+        "--json",
+        "replicate",
+        "--retry-for",
+        "0",
+        source.name(),
+        &remote,
+    ];
     let script = pair.source.zferry(arguments).within(NOTICE);
     let driver = pair.source.spawn(script)?;
     // Not "has begun": that some of the stream has reached the kernel shows in

@@ -40,7 +40,7 @@ use Scoping::{SameEverywhere, Scoped};
 
 /// The evaluated keywords. What defines the service's nodes is the same
 /// everywhere, or two nodes could both believe that they send.
-const EVALUATED: [(&str, Home, Scoping); 38] = [
+const EVALUATED: [(&str, Home, Scoping); 40] = [
     ("nodes", InDefault, SameEverywhere),
     ("drpnodes", InDefault, SameEverywhere),
     ("flex_primary", InDefault, SameEverywhere),
@@ -71,6 +71,8 @@ const EVALUATED: [(&str, Home, Scoping); 38] = [
     ("node_env", InDefault, Scoped),
     ("subset", InResource, Scoped),
     ("timeout", InResource, Scoped),
+    ("retry_for", InResource, Scoped),
+    ("stall_timeout", InResource, Scoped),
     ("presnap_trigger", InResource, Scoped),
     ("postsnap_trigger", InResource, Scoped),
     ("active_check", InResource, Scoped),

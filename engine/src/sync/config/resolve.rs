@@ -22,12 +22,13 @@ use super::resource::{
 };
 use super::service::Topology;
 use super::typed::{
-    absolute_path, address, dataset, images, max_delay, on_modified, one_line, one_word, port,
-    timeout, user,
+    absolute_path, address, dataset, images, max_delay, on_modified, one_line, one_word, patience,
+    port, timeout, user,
 };
 use super::value::{Wrong, boolean, choice};
 use crate::image::Image;
 use crate::name::DatasetName;
+use crate::peer::STALL_DEFAULT;
 use crate::sync::schedule::{SCHEDULE_DEFAULT, Schedule};
 
 /// The words of `target`.
@@ -123,6 +124,10 @@ pub(super) fn resource(
         subset: reader.unless_empty("subset", one_word),
         schedule: reader.schedule(),
         timeout: reader.unless_empty("timeout", timeout),
+        retry_for: reader.unless_empty("retry_for", patience),
+        stall_timeout: reader
+            .unless_empty("stall_timeout", patience)
+            .unwrap_or(STALL_DEFAULT),
         triggers: reader.triggers(),
         presnap_trigger: reader.unless_empty("presnap_trigger", argv),
         postsnap_trigger: reader.unless_empty("postsnap_trigger", argv),

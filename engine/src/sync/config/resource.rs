@@ -142,6 +142,12 @@ pub struct Resource {
     /// `timeout`: how long the transfers of one run may take in all; `None`
     /// for as long as they need.
     pub timeout: Option<Duration>,
+    /// `retry_for`: how long a target that fails for a passing reason is tried
+    /// again while it gets nowhere; zero: not at all; `None`: as the action
+    /// has it.
+    pub retry_for: Option<Duration>,
+    /// `stall_timeout`: how long a transfer may stand still; zero: for ever.
+    pub stall_timeout: Duration,
     /// Commands before and after an action.
     pub triggers: Triggers,
     /// `presnap_trigger`: program and arguments, started before the group of

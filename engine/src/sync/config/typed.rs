@@ -33,6 +33,12 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Wrong> {
     Ok(timeout)
 }
 
+/// How long to try again, or how long nothing may move: zero is not at all, or
+/// for ever.
+pub(super) fn patience(text: &str) -> Result<Duration, Wrong> {
+    duration(text, BareNumber::Seconds)
+}
+
 /// `rollback` is also a keyword of the cluster agent, which is a boolean and
 /// says nothing about data.
 pub(super) fn on_modified(text: &str) -> Result<OnModified, Wrong> {

@@ -114,6 +114,8 @@ impl<'a> Conversations<'a> {
             }
         };
         source.limit_transfers(None);
+        source.limit_stalls(None);
+        peer.limit_stalls(None);
         if done.is_ok() {
             *lane = Lane {
                 source: Some(source),

@@ -24,6 +24,7 @@
 //! | source: some former names renamed | former sent=S0 tosend=S1 | the same, former | renames the rest |
 //! | source: former names renamed | sent=S0 | former=S0 | renames the target's, then as below |
 //! | target: some former names renamed | sent=S0 | former sent=S0 tosend=S1 | renames the rest |
+//! | a wait before a target is tried again | as the step that failed left it | as it left it | as after that step: the run itself goes on so, with the same tosend |
 //! | presnap trigger | no tosend, or an old one | as before | starts both snapshot triggers again: until then nobody thaws |
 //! | snapshot | sent=S0 tosend=S1 | sent=S0 | replaces tosend, sends S0→S2 |
 //! | marks | the same, #mark of S1, of S0 and of what lies between | sent=S0 | the same |
@@ -62,6 +63,7 @@ mod former;
 mod group;
 mod marks;
 mod mounts;
+mod patience;
 mod record;
 mod rehearse;
 mod report;
@@ -85,6 +87,7 @@ pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_
 pub use confirm::{Confirmation, ResourceConfirmation, TargetConfirmation};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
 pub(super) use marks::Marks;
+pub use patience::Patience;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
 pub use report::{ResourceReport, SyncReport, TargetReport};
 
@@ -163,6 +166,8 @@ pub struct Sync<'a> {
     pub locks: &'a dyn Locks,
     /// How many targets are served at the same time.
     pub turns: usize,
+    /// How long to try, where the configuration does not have the last word.
+    pub patience: Patience,
     /// Is told what happens.
     pub observer: &'a dyn Observer,
     /// Compression on the way.

@@ -4,14 +4,15 @@
 //! triggers → states.
 //!
 //! Resources and targets are independent from there on: each target has a
-//! conversation of its own, and what fails for one is written down and holds
-//! nobody back.
+//! conversation of its own, and what fails for one is tried again (`patience`)
+//! or written down, and holds nobody back.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::sync::Mutex;
 
 use super::admission::{self, Admission, NotRun, Stop};
@@ -80,9 +81,15 @@ pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
     let (places, mut works): (Vec<usize>, Vec<Work<'_>>) = running.into_iter().unzip();
     if !works.is_empty() {
         let targets = works.iter().flat_map(Work::targets);
+        let mut source = sync.connector.local().await?;
+        // What is not part of a transfer of one of them.
+        let stalls = works
+            .iter()
+            .map(|work| sync.patience.stall_max(work.round.resource));
+        source.limit_stalls(stalls.collect::<Option<Vec<_>>>().and_then(longest));
         let run = Run {
             sync,
-            source: Mutex::new(sync.connector.local().await?),
+            source: Mutex::new(source),
             conversations: Conversations::new(sync.connector, sync.turns, targets),
             attempts: AttemptStore::new(sync.states.dir()),
         };
@@ -93,6 +100,10 @@ pub(super) async fn run(sync: &Sync<'_>) -> Result<SyncReport, SyncError> {
     }
     report.resources = entries.into_iter().flatten().collect();
     Ok(report)
+}
+
+fn longest(times: Vec<Duration>) -> Option<Duration> {
+    times.into_iter().max()
 }
 
 /// A resource that does not begin.
@@ -130,13 +141,32 @@ impl Run<'_> {
             work.before(self).await;
         }
         self.reach(works).await;
+        let (late, ready): (Vec<_>, Vec<_>) = works
+            .iter_mut()
+            .partition(|work| work.waits_for_a_target(self));
+        let late = late.into_iter().map(|work| self.late(work));
+        join(Box::pin(self.together(ready)), join_all(late)).await;
+    }
+
+    /// The resources that can begin.
+    async fn together(&self, mut works: Vec<&mut Work<'_>>) {
         join_all(works.iter_mut().map(|work| work.complete_leftover(self))).await;
-        self.take_group(works).await;
+        self.take_group(&mut works).await;
         join_all(works.iter_mut().map(|work| work.conclude(self))).await;
     }
 
+    /// A resource whose targets have to come back before it can begin.
+    async fn late(&self, work: &mut Work<'_>) {
+        work.await_a_target(self).await;
+        work.complete_leftover(self).await;
+        if !work.delays_snapshot() {
+            self.take(&mut [&mut *work]).await;
+        }
+        work.conclude(self).await;
+    }
+
     /// Opens the conversations with all targets at the same time.
-    async fn reach(&self, works: &mut [Work<'_>]) {
+    pub(super) async fn reach(&self, works: &mut [Work<'_>]) {
         let wanted = works.iter_mut().filter(|work| work.failure.is_none());
         let mut wanted: Vec<_> = wanted.flat_map(|work| work.targets.iter_mut()).collect();
         let targets: Vec<&Target> = wanted.iter().map(|(target, _)| *target).collect();
@@ -148,9 +178,9 @@ impl Run<'_> {
 
     /// Takes the `tosend` of all resources together, but for those that are
     /// tagged to take it themselves, later.
-    async fn take_group(&self, works: &mut [Work<'_>]) {
+    async fn take_group(&self, works: &mut [&mut Work<'_>]) {
         let group = works.iter_mut().filter(|work| !work.delays_snapshot());
-        let mut group: Vec<_> = group.collect();
+        let mut group: Vec<_> = group.map(|work| &mut **work).collect();
         self.take(&mut group).await;
     }
 

@@ -17,6 +17,7 @@ mod mounted;
 mod order;
 mod partial;
 mod peers;
+mod persist;
 mod rehearsal;
 mod schedule;
 mod sweeps;

@@ -7,6 +7,7 @@ use super::commands::{CHECK_MAX, Command, shown};
 use super::conversations::QUESTION_MAX;
 use super::error::{ResourceError, TargetError};
 use super::facts::Facts;
+use super::patience::Trials;
 use super::report::{ResourceReport, TargetReport};
 use super::round::{Manner, Phase, Round};
 use super::service::Run;
@@ -16,6 +17,7 @@ use crate::hold::{BaseHold, HoldTag, KeepBase};
 use crate::name::SnapshotName;
 use crate::peer::PeerError;
 use crate::replicate::snapshot_command;
+use crate::retry::Progress;
 use crate::sync::attempts::Attempts;
 use crate::sync::config::{NodeName, Resource, Target, When};
 use crate::sync::state::{Mode, Synced, TroubleKind};
@@ -272,17 +274,22 @@ impl<'a> Work<'a> {
         self.bring_all(run, &tree, Phase::Fresh).await
     }
 
-    /// All targets at the same time; the source rotates if any has committed.
+    /// All targets at the same time, each until it has its data or is tried no
+    /// longer; the source rotates if any has committed.
     async fn bring_all(
         &mut self,
         run: &Run<'_>,
         tree: &[Dataset],
         phase: Phase,
     ) -> Result<(), PeerError> {
-        let (round, limit) = (&self.round, self.round.resource.timeout);
+        let round = &self.round;
         let pairs = self.targets.iter_mut().zip(&mut self.synced);
         let transfers = pairs.map(|((target, reached), synced)| async move {
-            if reached.is_err() {
+            let target: &Target = target;
+            // Whoever failed before the snapshot may be there by now.
+            let mut failed = std::mem::replace(reached, Ok(())).err();
+            if phase == Phase::Leftover && failed.is_some() {
+                *reached = failed.map_or(Ok(()), Err);
                 return false;
             }
             let was_full = |synced: &Synced| synced.mode == Mode::Full;
@@ -292,26 +299,49 @@ impl<'a> Work<'a> {
             } else {
                 Manner::Usual
             };
-            let target: &Target = target;
-            let brought = run.conversations.with(target, limit, async |source, peer| {
-                let how = (phase, manner);
-                round.bring(source, tree, peer, target, how).await
-            });
-            match brought.await {
-                Ok(None) => false,
-                Ok(Some(now)) => {
-                    *synced = Some(joined(synced.take(), now));
-                    true
+            let progress = Progress::new(round.observer);
+            let round = Round {
+                observer: &progress,
+                base: round.base.clone(),
+                ..*round
+            };
+            let mut trials = Trials::new(run, round.resource, target, phase);
+            let stall_max = run.sync.patience.stall_max(round.resource);
+            let mut is_first = true;
+            loop {
+                if let Some(error) = failed.take() {
+                    is_first = false;
+                    if !trials.again(&error, &progress).await {
+                        *reached = Err(error);
+                        return false;
+                    }
                 }
-                Err(error) => {
-                    *reached = Err(error);
-                    false
+                let left = trials.left();
+                let brought = run.conversations.with(target, left, async |source, peer| {
+                    trials.begin();
+                    for peer in [&mut *source, &mut *peer] {
+                        peer.limit_stalls(stall_max);
+                    }
+                    let how = (phase, manner);
+                    if is_first {
+                        return round.bring(source, tree, peer, target, how).await;
+                    }
+                    // The attempt before has left marks, and time has passed.
+                    let tree = round.source_side().tree(source).await?;
+                    round.bring(source, &tree, peer, target, how).await
+                });
+                match brought.await {
+                    Ok(None) => return false,
+                    Ok(Some(now)) => {
+                        *synced = Some(joined(synced.take(), now));
+                        return true;
+                    }
+                    Err(error) => failed = Some(trials.of_all(error)),
                 }
             }
         });
         if join_all(transfers).await.contains(&true) {
-            let mut source = run.source.lock().await;
-            self.round.rotate_source(&mut source).await?;
+            self.rotate(run).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@
 //! together, in the order in which they began.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::zfs::ZfsErrorKind;
 
@@ -23,6 +23,9 @@ pub enum Fault {
     CrashMidway,
     /// The operation is done, and the process dies before it hears of it.
     CrashAfter,
+    /// It does not come back before [`Faults::thaw`], as from a pool that is
+    /// suspended: a send or receive has moved a part of its data.
+    Hang,
 }
 
 #[derive(Debug, Default)]
@@ -30,11 +33,13 @@ struct Schedule {
     operations: u64,
     planned: BTreeMap<u64, Fault>,
     struck: Vec<(u64, Fault)>,
+    /// What hangs goes on.
+    thawed: bool,
 }
 
 /// Counter of operations and schedule of faults. Clones share both.
 #[derive(Debug, Clone, Default)]
-pub struct Faults(Arc<Mutex<Schedule>>);
+pub struct Faults(Arc<(Mutex<Schedule>, Condvar)>);
 
 impl Faults {
     /// Lets `fault` strike operation number `operation`, counted from 1 since
@@ -55,6 +60,19 @@ impl Faults {
         self.schedule().struck.clone()
     }
 
+    /// Lets everything go on that hangs, and hang no more.
+    pub fn thaw(&self) {
+        self.schedule().thawed = true;
+        self.0.1.notify_all();
+    }
+
+    /// Comes back when somebody thaws.
+    pub(super) fn hang(&self) {
+        let hangs = |schedule: &mut Schedule| !schedule.thawed;
+        let thawed = self.0.1.wait_while(self.schedule(), hangs);
+        drop(thawed.unwrap_or_else(PoisonError::into_inner));
+    }
+
     /// Counts an operation; returns its number and what is to happen to it.
     pub(super) fn next(&self) -> (u64, Option<Fault>) {
         let mut schedule = self.schedule();
@@ -66,6 +84,6 @@ impl Faults {
     }
 
     fn schedule(&self) -> MutexGuard<'_, Schedule> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -240,6 +240,11 @@ impl Model {
             machine.crash();
             return Err(dead(&entered.call));
         }
+        if entered.fault == Some(Fault::Hang) {
+            drop(machine);
+            self.0.faults.hang();
+            machine = self.lock();
+        }
         let result = run(&mut machine);
         self.leave(&entered, &mut machine, result)
     }

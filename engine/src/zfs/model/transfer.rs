@@ -32,10 +32,10 @@ impl Model {
         machine.threads_inside += 1;
         drop(machine);
 
-        let midway = || {
-            if entered.fault == Some(Fault::CrashMidway) {
-                self.crash();
-            }
+        let midway = || match entered.fault {
+            Some(Fault::CrashMidway) => self.crash(),
+            Some(Fault::Hang) => self.0.faults.hang(),
+            _ => {}
         };
         let outcome = run(job, asleep, &midway);
 

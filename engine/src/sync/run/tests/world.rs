@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use jiff::tz::TimeZone;
 
 use super::super::{
-    Action, ActivityCheck, ConnectFault, Connector, Reaching, Rehearsal, ResourceReport, Sync,
-    SyncError, SyncReport,
+    Action, ActivityCheck, ConnectFault, Connector, Patience, Reaching, Rehearsal, ResourceReport,
+    Sync, SyncError, SyncReport,
 };
 use super::commanded::Commanded;
 use crate::error::Family;
@@ -47,12 +47,15 @@ pub(super) struct World {
     pub(super) service: Service,
     pub(super) loss: Loss,
     pub(super) away: Mutex<Vec<String>>,
+    /// How often a node is not there before it is.
+    pub(super) absences: Mutex<BTreeMap<String, u32>>,
     pub(super) seen: Recorder,
     pub(super) selection: Selection,
     pub(super) groups: Vec<TargetKind>,
     pub(super) activity: ActivityCheck,
     /// One after the other, so that faults hit the same operation.
     pub(super) turns: usize,
+    pub(super) patience: Patience,
     /// The clock stands while anybody is busy.
     pub(super) paused: bool,
     /// Nodes that answer the greeting and nothing after it.
@@ -131,11 +134,16 @@ impl World {
             service,
             loss: Loss::default(),
             away: Mutex::default(),
+            absences: Mutex::default(),
             seen: Recorder::default(),
             selection: Selection::default(),
             groups: Vec::new(),
             activity: ActivityCheck::Asked,
             turns: 1,
+            patience: Patience {
+                retry_for: Some(Duration::ZERO),
+                ..Patience::default()
+            },
             paused: false,
             mute: Mutex::default(),
             liars: Mutex::default(),
@@ -229,6 +237,7 @@ impl World {
             commands: &self.commands,
             locks: &self.commands,
             turns: self.turns,
+            patience: self.patience,
             observer: &self.seen,
             compression: Compression::Adaptive,
         }))
@@ -324,6 +333,12 @@ impl Machines<'_> {
         };
         if self.world.away.lock().unwrap().contains(&node.to_string()) {
             return Err(fault(format!("{node} is away")));
+        }
+        if let Some(left) = self.world.absences.lock().unwrap().get_mut(node.as_str())
+            && *left > 0
+        {
+            *left -= 1;
+            return Err(fault(format!("{node} is not there yet")));
         }
         let (near, far) = local::pair();
         if self.world.mute.lock().unwrap().contains(&node.to_string()) {

@@ -1,0 +1,284 @@
+//! ZFS that does not come back, on either side: who is blamed, and that nothing
+//! waits for it.
+
+use std::time::{Duration, Instant};
+
+use super::{Silent, dataset, helper_link, job, machines, peer};
+use crate::error::Family;
+use crate::helper::Authorization;
+use crate::peer::{Peer, PeerCause, PeerError, Stalled};
+use crate::protocol::message::Request;
+use crate::replicate::{ReplicateError, replicate};
+use crate::stream::frame::{Frame, Kind};
+use crate::zfs::Scope;
+use crate::zfs::model::{Fault, Faults, Model};
+
+/// Short enough to wait for, and long for machines in memory.
+const STALL: Duration = Duration::from_millis(300);
+
+/// Longer than the stall, all that is given up after it, and a slow machine.
+const BOUND: Duration = Duration::from_secs(8);
+
+/// Lets everything go on in the end, or the runtime would wait for its threads.
+struct Thaw(Faults);
+
+impl Drop for Thaw {
+    fn drop(&mut self) {
+        self.0.thaw();
+    }
+}
+
+async fn impatient(name: &str, model: &Model) -> Peer {
+    let mut peer = peer(name, model).await;
+    peer.limit_stalls(Some(STALL));
+    peer.limits.cut_max = STALL;
+    peer
+}
+
+fn cause(error: &ReplicateError) -> &PeerError {
+    match error {
+        ReplicateError::Peer(cause) => cause,
+        ReplicateError::Transfer { cause, .. } | ReplicateError::Vanished { cause } => cause,
+        other => panic!("{other}"),
+    }
+}
+
+/// The operations of a whole run, by what they do.
+async fn operations() -> Vec<String> {
+    let faults = Faults::default();
+    let (source, target) = machines(&faults);
+    let run = super::go(&job(1), &source, &target).await;
+    run.unwrap();
+    let mut log: Vec<_> = [source.log(), target.log()].concat();
+    log.retain(|logged| logged.number.is_some());
+    log.sort_by_key(|logged| logged.number);
+    log.into_iter().map(|logged| logged.command).collect()
+}
+
+#[tokio::test]
+async fn whichever_operation_hangs_the_run_ends_in_bounded_time_and_the_next_one_converges() {
+    let operations = operations().await;
+    assert!(operations.len() > 10, "{operations:#?}");
+    for (n, what) in operations.iter().enumerate() {
+        let faults = Faults::default();
+        let _thaw = Thaw(faults.clone());
+        let (source, target) = machines(&faults);
+        faults.fail_at(n as u64 + 1, Fault::Hang);
+        let begun = Instant::now();
+        let ran = {
+            let mut from = impatient("source", &source).await;
+            let mut to = impatient("target", &target).await;
+            replicate(&job(1), &mut from, &mut to, &Silent).await
+        };
+        assert!(begun.elapsed() < BOUND, "{what}: {:?}", begun.elapsed());
+        // What is cleaned up at the end may fail without failing the run.
+        if let Err(error) = ran {
+            assert_eq!(error.family(), Family::Transient, "{what}: {error}");
+            let cause = cause(&error);
+            let side = if what.contains("backup") {
+                "target"
+            } else {
+                "source"
+            };
+            assert!(
+                matches!(&*cause.cause, PeerCause::Stalled { .. }),
+                "{what}: {error}"
+            );
+            assert_eq!(cause.peer, side, "{what}: {error}");
+        }
+        faults.thaw();
+        // The thread that hung ends as soon as it is let.
+        let mut again = super::go(&job(2), &source, &target).await;
+        while again
+            .as_ref()
+            .is_err_and(|e| e.family() == Family::Transient)
+        {
+            assert!(begun.elapsed() < 2 * BOUND, "{what}: {again:?}");
+            tokio::task::yield_now().await;
+            again = super::go(&job(2), &source, &target).await;
+        }
+        again.unwrap_or_else(|error| panic!("{what}: {error}"));
+        super::ensure_equal(&source, &target, what);
+    }
+}
+
+/// The error of a run in which the first operation hangs whose command begins
+/// so, with helpers that tell of themselves at once.
+async fn hangs_in(command: &str) -> PeerError {
+    let operations = operations().await;
+    let n = operations
+        .iter()
+        .position(|one| one.starts_with(command) && !one.contains(" -n"));
+    let n = n.unwrap_or_else(|| panic!("{command} is not in {operations:#?}"));
+    let faults = Faults::default();
+    let _thaw = Thaw(faults.clone());
+    let (source, target) = machines(&faults);
+    faults.fail_at(n as u64 + 1, Fault::Hang);
+    let mut from = impatient("source", &source).await;
+    let mut to = impatient("target", &target).await;
+    // Heartbeats come every ten seconds, so that this takes as long.
+    let stall = crate::peer::wire::HEARTBEAT_INTERVAL + Duration::from_millis(500);
+    from.limit_stalls(Some(stall));
+    to.limit_stalls(Some(stall));
+    let ran = replicate(&job(1), &mut from, &mut to, &Silent).await;
+    faults.thaw();
+    match ran.unwrap_err() {
+        ReplicateError::Transfer { cause, .. } => *cause,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_stall_names_the_side_whose_zfs_stands_still() {
+    let (send, receive) = tokio::join!(hangs_in("zfs send"), hangs_in("zfs receive"));
+    assert_eq!(send.peer, "source");
+    let PeerCause::Stalled { why, .. } = *send.cause else {
+        panic!("{send}")
+    };
+    assert_eq!(why, Stalled::SourceZfs, "{send}");
+    assert!(
+        send.to_string()
+            .contains("its ZFS has sent nothing for 10 s"),
+        "{send}"
+    );
+    assert_eq!(receive.peer, "target");
+    let PeerCause::Stalled { why, .. } = *receive.cause else {
+        panic!("{receive}")
+    };
+    assert_eq!(why, Stalled::Zfs, "{receive}");
+    assert!(receive.to_string().contains("alive"), "{receive}");
+    assert!(
+        receive.remedies()[0].contains("on target: zpool status"),
+        "{receive:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_helper_whose_work_hangs_ends_when_its_driver_is_gone() {
+    for what in ["zfs list", "zfs send", "zfs receive"] {
+        let operations = operations().await;
+        let n = operations.iter().position(|one| one.starts_with(what));
+        let n = n.unwrap_or_else(|| panic!("{what} is not in {operations:#?}"));
+        let faults = Faults::default();
+        let _thaw = Thaw(faults.clone());
+        let (source, target) = machines(&faults);
+        faults.fail_at(n as u64 + 1, Fault::Hang);
+        let begun = Instant::now();
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        {
+            let mut from = impatient("source", &source).await;
+            let mut to = impatient("target", &target).await;
+            let ran = replicate(&job(1), &mut from, &mut to, &Silent).await;
+            assert!(ran.is_err(), "{what}");
+        }
+        while tasks() > 0 {
+            assert!(begun.elapsed() < BOUND, "{what}: {} tasks", tasks());
+            tokio::task::yield_now().await;
+        }
+        faults.thaw();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_has_fallen_silent_is_noticed_after_a_minute() {
+    let (_, target) = machines(&Faults::default());
+    let link = helper_link(&target, Authorization::everything());
+    // Everything gets through for a while, and then nothing, in no direction.
+    let (mut near, far) = (link, crate::transport::local::pair());
+    let (ours, mut theirs) = far;
+    let cut = crate::peer::wire::HEARTBEAT_INTERVAL * 3;
+    tokio::spawn(async move {
+        let until = tokio::time::Instant::now() + cut;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => break,
+                Some(chunk) = near.inbound.recv() => {
+                    theirs.outbound.send(chunk.unwrap()).await.unwrap();
+                }
+                Some(chunk) = theirs.inbound.recv() => {
+                    near.outbound.send(chunk.unwrap()).await.unwrap();
+                }
+            }
+        }
+        std::future::pending::<()>().await;
+        drop((near, theirs));
+    });
+    let mut peer = Peer::greet("target", ours, &super::about(), super::PATIENCE)
+        .await
+        .unwrap();
+    // So that its first heartbeat is on its way.
+    tokio::time::sleep(cut + Duration::from_secs(1)).await;
+    let asked = tokio::time::Instant::now();
+    let error = peer
+        .tree(&dataset("backup"), Scope::Recursive)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("said nothing"), "{error}");
+    assert_eq!(error.family(), Family::Transient);
+    assert_eq!(asked.elapsed(), crate::peer::wire::SILENCE_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_helper_that_answers_nothing_but_beats_is_given_up_after_the_stall_timeout() {
+    let (near, far) = crate::transport::local::pair();
+    tokio::spawn(async move {
+        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let (mut reader, writer, _) = greeted.unwrap();
+        let beats = tokio::spawn(writer.beat(|| None));
+        while let Ok(Some(frame)) = reader.next().await {
+            drop(frame);
+        }
+        beats.abort();
+    });
+    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+        .await
+        .unwrap();
+    let stall = Duration::from_secs(600);
+    peer.limit_stalls(Some(stall));
+    let asked = tokio::time::Instant::now();
+    let error = peer
+        .tree(&dataset("backup"), Scope::Recursive)
+        .await
+        .unwrap_err();
+    assert_eq!(asked.elapsed(), stall);
+    assert!(matches!(
+        *error.cause,
+        PeerCause::Stalled {
+            why: Stalled::Unknown,
+            ..
+        }
+    ));
+    // Nobody knows what it still says: nothing more is asked of it.
+    let again = peer.release().await.unwrap_err();
+    assert!(matches!(*again.cause, PeerCause::Stalled { .. }), "{again}");
+    assert_eq!(asked.elapsed(), stall);
+}
+
+#[tokio::test(start_paused = true)]
+async fn heartbeats_of_the_helper_keep_a_long_question_alive() {
+    let (near, far) = crate::transport::local::pair();
+    tokio::spawn(async move {
+        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let (mut reader, writer, _) = greeted.unwrap();
+        let beats = tokio::spawn(writer.beat(|| None));
+        let asked = reader.next().await.unwrap().unwrap();
+        let request = serde_json::from_slice(asked.verified_payload().unwrap());
+        assert!(matches!(request, Ok(Request::Release)));
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        let done = serde_json::to_vec(&crate::protocol::message::Reply::Done).unwrap();
+        writer
+            .send(Frame::stored(Kind::Message, 0, 1, &done))
+            .await
+            .unwrap();
+        std::future::pending::<()>().await;
+        drop(beats);
+    });
+    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+        .await
+        .unwrap();
+    peer.release().await.unwrap();
+}
