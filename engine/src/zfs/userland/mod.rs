@@ -31,6 +31,8 @@ pub use ::userland::{Image, Worker};
 pub use volume::{Contents, Stored};
 
 use hold::ImageHold;
+#[cfg(feature = "fuzzing")]
+pub(crate) use translate::answer_here;
 use translate::{Tried, canmount, kind_of_errno};
 
 /// A pool in a file, opened for this process alone.
