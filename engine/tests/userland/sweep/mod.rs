@@ -27,7 +27,7 @@ use runs::{COPY, Fulls};
 use world::{ROOT, World, copies};
 
 /// Points of each scenario that are tried if nobody asks for more.
-const SAMPLE: usize = 4;
+const SAMPLE: usize = 3;
 
 /// What may be lost where a scenario says so.
 const ANYTHING: Loss = Loss {
