@@ -12,9 +12,9 @@ fn a_copy_with_another_name_is_found_and_gets_it_back_by_the_command_that_is_sho
     let ran = lab.run(&["replicate", "tank/vol", "backup/vol"]);
     ran.fails(4, &["backup/vol is at backup/other", "image rename"]);
     assert!(lab.dataset("backup/vol").is_null());
-    let said = ran.err.lines();
-    let next = said.filter_map(|line| line.strip_prefix("next: "));
-    let next = next.last().expect("there is a way out");
+    let said = ran.err.lines().rev();
+    let mut next = said.filter_map(|line| line.strip_prefix("next: "));
+    let next = next.next().expect("there is a way out");
     let command = next.rsplit_once(": ").expect("it ends with a command").1;
     lab.follow(command);
     let ran = lab.done(&["replicate", "tank/vol", "backup/vol"]);

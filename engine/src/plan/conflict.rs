@@ -43,7 +43,7 @@ pub enum Conflict {
         /// The guid of that dataset.
         origin_guid: Guid,
         /// The newest that zferry brought, by its name on the target.
-        last: SnapshotName,
+        last: Box<SnapshotName>,
         /// Its guid.
         last_guid: Guid,
         /// How many snapshots the target has.
@@ -78,7 +78,7 @@ pub enum Conflict {
         /// What the target is a copy of.
         at: DatasetName,
         /// The newest snapshot that both have, by its name on the source.
-        base: SnapshotName,
+        base: Box<SnapshotName>,
         /// Its guid.
         base_guid: Guid,
     },

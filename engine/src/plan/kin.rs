@@ -67,7 +67,7 @@ pub(super) fn without_base(source: &Dataset, target: &Dataset) -> Conflict {
             target: target.name.clone(),
             origin: source.name.clone(),
             origin_guid: source.guid,
-            last: named(target, last),
+            last: Box::new(named(target, last)),
             last_guid: last.guid,
             snapshots: target.snapshots.len(),
             held_bytes,

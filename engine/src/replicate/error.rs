@@ -27,14 +27,14 @@ pub enum ReplicateError {
         target: DatasetName,
     },
     /// The source does not exist.
-    #[error("{peer}: dataset {dataset} does not exist{}", now_called(renamed.as_ref()))]
+    #[error("{peer}: dataset {dataset} does not exist{}", now_called(renamed.as_deref()))]
     NoSource {
         /// On which peer.
         peer: String,
         /// The dataset.
         dataset: DatasetName,
         /// The dataset there that the target is a copy of, if it was found.
-        renamed: Option<Kin>,
+        renamed: Option<Box<Kin>>,
     },
     /// The target cannot be reached by a stream without losing something.
     #[error("{}", summary(conflicts))]

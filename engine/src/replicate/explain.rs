@@ -78,7 +78,7 @@ pub(crate) async fn explained(
             ReplicateError::NoSource {
                 peer,
                 dataset,
-                renamed,
+                renamed: renamed.map(Box::new),
             }
         }
         other => other,
@@ -133,7 +133,7 @@ fn elsewhere(
         target: target.clone(),
         origin: origin.clone(),
         at: kin.at,
-        base: kin.shared,
+        base: Box::new(kin.shared),
         base_guid: kin.guid,
     })
 }

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use crate::name::Guid;
 use crate::plan::{
-    Clearing, DatasetPlan, Discard, DiscardReason, OnModified, OnNewer, OnPartial, Step, Taken,
-    TreePlan, TreeRequest, is_of_zferry,
+    Clearing, DatasetPlan, Discard, DiscardReason, Hosts, OnModified, OnNewer, OnPartial, Step,
+    Taken, TreePlan, TreeRequest, is_of_zferry,
 };
 use crate::zfs::{Base, Dataset, SendMode};
 
@@ -15,7 +15,11 @@ const UNCHANGED_BYTES_MAX: u64 = 8192;
 pub(super) fn hold(request: &TreeRequest<'_>, plan: &TreePlan) {
     for conflict in &plan.conflicts {
         crate::fuzzing::assert_printable(&conflict.to_string());
-        crate::fuzzing::assert_printable(&conflict.remedy());
+        let on = Hosts {
+            source: "alpha",
+            target: "beta",
+        };
+        crate::fuzzing::assert_printable(&conflict.remedy(on));
         let _ = conflict.family();
     }
     if request.source.is_empty() {
@@ -147,6 +151,13 @@ fn may_go(
                 .from_guid
                 .is_none_or(|g| target.snapshot_by_guid(g).is_some());
             assert!(!(can && on_both), "the source could complete it");
+        }
+        DiscardReason::Overtaken => {
+            let content = content.expect("the token says of what it is");
+            let has = source.snapshot_by_guid(content.to_guid).is_some();
+            let newest = target.snapshots.last().map(|newest| newest.guid);
+            assert!(has, "what is given up could not be sent again");
+            assert_ne!(newest, content.from_guid, "nothing has overtaken it");
         }
         DiscardReason::Asked => assert_eq!(request.loss.on_partial, OnPartial::Discard),
     }

@@ -12,7 +12,7 @@ use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
-use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
+use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
@@ -141,6 +141,7 @@ impl World {
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
             base: BaseHold::default(),
+            on_conflict: OnConflict::Refuse,
             rehearsal: false,
         };
         self.drive(async {

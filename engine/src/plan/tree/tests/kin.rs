@@ -23,7 +23,7 @@ fn a_copy_of_which_the_source_knows_nothing_was_made_from_another_dataset() {
     else {
         panic!("{conflict}")
     };
-    assert_eq!(*last, at("backup/b@zferry-5d41402a-1"));
+    assert_eq!(**last, at("backup/b@zferry-5d41402a-1"));
     assert_eq!(
         (*last_guid, *origin_guid, *held_bytes),
         (Guid(1), source.guid, 70_000)
