@@ -26,6 +26,8 @@
 pub mod copies;
 pub mod error;
 pub mod event;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod helper;
 pub mod hold;
 pub mod image;

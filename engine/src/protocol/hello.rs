@@ -135,7 +135,8 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
         return Ok(None);
     };
     let mut about: About = serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
-    for field in [&mut about.program, &mut about.node, &mut about.platform] {
+    let named = [&mut about.program, &mut about.node, &mut about.platform];
+    for field in named.into_iter().chain(&mut about.images) {
         *field = field.escape_debug().to_string();
     }
     let versions = VersionRange {
@@ -216,6 +217,22 @@ mod tests {
             about: about(),
         };
         assert_eq!(agree(&hello), Ok(1));
+    }
+
+    #[test]
+    fn no_word_of_a_greeting_steers_a_terminal() {
+        let steering = "\u{1b}[2Jtank".to_owned();
+        let bytes = encode(&About {
+            program: steering.clone(),
+            node: steering.clone(),
+            platform: steering.clone(),
+            images: vec![steering],
+            clock: None,
+        });
+        let (hello, _) = decode(&bytes).unwrap().unwrap();
+        let About { images, .. } = &hello.about;
+        assert_eq!(images[..], ["\\u{1b}[2Jtank"]);
+        assert!(!format!("{:?}", hello.about.program).contains('\u{1b}'));
     }
 
     #[test]

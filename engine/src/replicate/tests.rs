@@ -9,6 +9,7 @@ mod partial;
 mod peers;
 mod persist;
 mod stalls;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -24,3 +24,16 @@ pub mod stdio;
 pub use link::{
     INBOUND_CHUNK_BYTES_MAX, INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX, RemoteEnd,
 };
+
+/// What is shown of bytes that a remote command wrote, for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn shown(data: &[u8]) -> [String; 2] {
+    let mut tail = printable::StderrTail::default();
+    for piece in data.chunks(1000) {
+        tail.push(piece);
+    }
+    let text = String::from_utf8_lossy(data);
+    let line = printable::printable_line(&text, 64);
+    assert!(!line.contains('\n'), "{line:?}");
+    [tail.text(), line]
+}

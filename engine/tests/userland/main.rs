@@ -12,6 +12,7 @@
 mod conformance;
 mod pools;
 mod replicate;
+mod sweep;
 mod volumes;
 
 use std::ops::Deref;
@@ -61,6 +62,16 @@ impl Folder {
         Self(tempfile::tempdir().unwrap())
     }
 
+    /// In memory, where the machine has such a place: what is killed here is a
+    /// process, and its files are whole either way.
+    fn in_memory() -> Self {
+        let shared = Path::new("/dev/shm");
+        match tempfile::tempdir_in(shared) {
+            Ok(folder) => Self(folder),
+            Err(_) => Self::new(),
+        }
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -75,7 +86,12 @@ impl Folder {
     /// Makes an image; `None` if no worker can run here, which is a failure with
     /// `ZFERRY_TEST_LIBZPOOL` set.
     fn create(&self, pool: &str) -> Option<ImagePool> {
-        match ImagePool::create(&worker(), &self.image(pool), IMAGE_BYTES) {
+        self.create_image(&self.image(pool), IMAGE_BYTES)
+    }
+
+    /// The same for another file and size.
+    fn create_image(&self, image: &Image, bytes: u64) -> Option<ImagePool> {
+        match ImagePool::create(&worker(), image, bytes) {
             Ok(pool) => Some(pool),
             Err(error) if error.kind == ZfsErrorKind::Unavailable => {
                 let required = std::env::var_os("ZFERRY_TEST_LIBZPOOL").is_some();

@@ -13,12 +13,16 @@
 mod features;
 mod fletcher;
 mod record;
+#[cfg(feature = "fuzzing")]
+mod repair;
 
 use std::ops::ControlFlow;
 
 pub use features::feature_names;
 use fletcher::Fletcher4;
 pub use record::{Begin, KINDS, Kind, Record};
+#[cfg(feature = "fuzzing")]
+pub(crate) use repair::with_right_sums;
 
 use super::record::{Order, RECORD_BYTES};
 

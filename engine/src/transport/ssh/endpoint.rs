@@ -58,7 +58,9 @@ impl SshEndpoint {
         {
             return Err(invalid("only letters, digits and . _ - : % may be in it"));
         }
-        if user.is_empty() || user.len() > USER_BYTES_MAX || user.chars().any(char::is_control) {
+        let fits = (1..=USER_BYTES_MAX).contains(&user.len());
+        // It stands in commands that are shown for typing.
+        if !fits || user.starts_with('-') || user.chars().any(char::is_control) {
             return Err(ConnectError::InvalidUser {
                 user: printable_line(user, USER_BYTES_MAX),
             });
@@ -229,7 +231,7 @@ mod tests {
             );
             assert!(!error.to_string().chars().any(char::is_control));
         }
-        for user in ["", "a\nb"] {
+        for user in ["", "a\nb", "-oProxyCommand=x"] {
             let error = SshEndpoint::new(user, "host", 22).unwrap_err();
             assert!(
                 matches!(error, ConnectError::InvalidUser { .. }),

@@ -173,6 +173,22 @@ fn parse(text: &[u8], file: &Path, name: &str) -> Vec<KnownKey> {
         .collect()
 }
 
+/// Reads lines for `name` and checks their keys by them, for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn keys_in(text: &[u8], name: &str) {
+    let file = Path::new("known_hosts");
+    let known = KnownHost {
+        name: name.to_owned(),
+        file: file.to_owned(),
+        keys: parse(text, file, name),
+    };
+    for one in &known.keys {
+        let is_revoked = known.keys.iter().any(|k| k.revoked && k.key == one.key);
+        assert_eq!(known.check(&one.key).is_ok(), !is_revoked);
+        known.preferred(&[one.key.algorithm()]);
+    }
+}
+
 /// Whether the first field of a line means `name`.
 fn names(hosts: &str, name: &str) -> bool {
     let patterns = match hosts.parse() {

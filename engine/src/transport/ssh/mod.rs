@@ -27,6 +27,9 @@ mod known_hosts;
 mod session;
 mod socket;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use known_hosts::keys_in;
+
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -31,6 +31,8 @@ pub use ::userland::{Image, Worker};
 pub use volume::{Contents, Stored};
 
 use hold::ImageHold;
+#[cfg(feature = "fuzzing")]
+pub(crate) use translate::answer_here;
 use translate::{Tried, canmount, kind_of_errno};
 
 /// A pool in a file, opened for this process alone.
@@ -113,6 +115,12 @@ impl ImagePool {
     #[must_use]
     pub fn image(&self) -> &Image {
         &self.image
+    }
+
+    /// Number of the worker's process, if one runs: for tests that kill it.
+    #[must_use]
+    pub fn worker_pid(&self) -> Option<u32> {
+        self.pool.worker_pid()
     }
 
     /// Exports the pool and ends its worker. Holds that still live keep it

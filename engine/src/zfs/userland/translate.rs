@@ -225,6 +225,27 @@ pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Optio
     })
 }
 
+/// Takes over what a worker tells of datasets, for fuzzers.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn answer_here(answer: wire::Answer) {
+    match answer {
+        wire::Answer::Tree(Some(datasets)) => {
+            for found in datasets {
+                dataset(found, None);
+            }
+        }
+        wire::Answer::Token(token) => {
+            partial(token);
+        }
+        wire::Answer::Received(refused) => {
+            for (_, errno) in refused {
+                kind_of_errno(errno);
+            }
+        }
+        _ => {}
+    }
+}
+
 fn partial(token: wire::Token) -> PartialContent {
     PartialContent {
         to_guid: Guid(token.to_guid),

@@ -1,0 +1,480 @@
+//! What may happen to bytes between driver and helper, at any place of a run
+//! and in either direction. Both ends have to end, with an error that says what
+//! it is, and the next run brings everything over.
+//!
+//! Links are sound in practice: ssh authenticates what it carries. So nothing
+//! here may cost more than the run. `ZFERRY_TEST_FAULTS=all` harms every byte, a
+//! number as many of each direction, in equal distances.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::super::{ReplicateError, Report, replicate};
+use super::{PATIENCE, Silent, about, ensure_equal, job, machines, write};
+use crate::error::Family;
+use crate::helper::{Authorization, Helper, serve};
+use crate::peer::wire::{self, WireError};
+use crate::peer::{Peer, PeerError};
+use crate::plan::Step;
+use crate::stream::frame::DATA_BYTES_MAX;
+use crate::transport::{INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX};
+use crate::zfs::model::{BLOCK_BYTES_MAX, Faults, Model};
+
+/// How long a driver lets things stand still.
+const STALL: Duration = Duration::from_secs(120);
+/// By then everything has ended, by the clock of the test. Standing still, the
+/// silence that a helper bears and the time for a cut come one after another.
+const END: Duration = Duration::from_secs(60 * 60);
+/// Places of each direction that are harmed if nobody asks for more.
+const PLACES: u64 = 6;
+
+/// What happens at a byte of one direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Harm {
+    /// The connection breaks there.
+    Cut,
+    /// One bit of it is another.
+    Flip,
+    /// So many bytes are missing from there on.
+    Lose(usize),
+    /// So many bytes come twice.
+    Repeat(usize),
+    /// The frame around it does not arrive.
+    LoseFrame,
+    /// The frame around it arrives twice.
+    RepeatFrame,
+    /// The frame around it comes after the next one.
+    SwapFrames,
+    /// Nothing is taken or delivered from there on; the connection stays.
+    Stall,
+    /// This direction ends there, the other goes on.
+    HalfClose,
+    /// From there on every byte comes alone.
+    Trickle,
+}
+
+const HARMS: [Harm; 12] = [
+    Harm::Cut,
+    Harm::Flip,
+    Harm::Lose(1),
+    Harm::Lose(64),
+    Harm::Repeat(1),
+    Harm::Repeat(64),
+    Harm::LoseFrame,
+    Harm::RepeatFrame,
+    Harm::SwapFrames,
+    Harm::Stall,
+    Harm::HalfClose,
+    Harm::Trickle,
+];
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Forth,
+    Back,
+}
+
+/// One direction of a link that passes bytes on.
+struct Carrier {
+    /// Where and what.
+    harm: Option<(u64, Harm)>,
+    /// Bytes that came.
+    seen: Arc<AtomicU64>,
+    /// Set once the harm is done.
+    struck: Arc<AtomicBool>,
+    /// Told when the connection breaks.
+    cut: watch::Sender<bool>,
+}
+
+impl Carrier {
+    /// Passes on what comes, until either end is gone or the connection breaks.
+    async fn carry(
+        self,
+        mut from: mpsc::Receiver<Bytes>,
+        to: mpsc::Sender<Result<Bytes, LinkError>>,
+    ) {
+        let mut broken = self.cut.subscribe();
+        tokio::select! {
+            biased;
+            _ = broken.wait_for(|broken| *broken) => {}
+            () = self.pass(&mut from, to) => {}
+        }
+    }
+
+    async fn pass(
+        &self,
+        from: &mut mpsc::Receiver<Bytes>,
+        to: mpsc::Sender<Result<Bytes, LinkError>>,
+    ) {
+        let mut late: Option<Bytes> = None;
+        let mut alone = false;
+        while let Some(chunk) = from.recv().await {
+            let before = self.seen.fetch_add(chunk.len() as u64, Ordering::SeqCst);
+            let place = self.harm.and_then(|(at, harm)| {
+                let inside = usize::try_from(at.checked_sub(before)?).ok()?;
+                (inside < chunk.len()).then_some((inside, harm))
+            });
+            let mut pieces = vec![chunk.clone()];
+            let mut ends = None;
+            if let Some((at, harm)) = place {
+                self.struck.store(true, Ordering::SeqCst);
+                let until = |n: usize| (at + n).min(chunk.len());
+                let head = chunk.slice(..at);
+                match harm {
+                    Harm::Cut | Harm::Stall | Harm::HalfClose => {
+                        pieces = vec![head];
+                        ends = Some(harm);
+                    }
+                    Harm::Flip => {
+                        let mut other = BytesMut::from(&chunk[..]);
+                        other[at] ^= 1 << (at % 8);
+                        pieces = vec![other.freeze()];
+                    }
+                    Harm::Lose(n) => pieces = vec![head, chunk.slice(until(n)..)],
+                    Harm::Repeat(n) => pieces = vec![chunk.slice(..until(n)), chunk.slice(at..)],
+                    Harm::LoseFrame => pieces.clear(),
+                    Harm::RepeatFrame => pieces.push(chunk.clone()),
+                    Harm::SwapFrames => late = pieces.pop(),
+                    Harm::Trickle => alone = true,
+                }
+            } else {
+                pieces.extend(late.take());
+            }
+            for piece in pieces {
+                let size = if alone { 1 } else { piece.len().max(1) };
+                for from in (0..piece.len()).step_by(size) {
+                    let part = piece.slice(from..(from + size).min(piece.len()));
+                    if to.send(Ok(part)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            match ends {
+                None => {}
+                Some(Harm::HalfClose) => {
+                    drop(to);
+                    while from.recv().await.is_some() {}
+                    return;
+                }
+                Some(harm) => {
+                    if harm == Harm::Cut {
+                        let _ = to.try_send(Err(LinkError::PeerGone));
+                    } else {
+                        // Until the reading side has had enough, which ends the
+                        // connection for both.
+                        to.closed().await;
+                    }
+                    self.cut.send_replace(true);
+                    return std::future::pending().await;
+                }
+            }
+        }
+    }
+}
+
+/// A link whose bytes pass through here.
+struct Tampered {
+    driver: Link,
+    helper: Link,
+    forth: Arc<AtomicU64>,
+    back: Arc<AtomicU64>,
+    struck: Arc<AtomicBool>,
+}
+
+fn tampered(harm: Option<(Way, u64, Harm)>) -> Tampered {
+    let (driver_out, from_driver) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
+    let (helper_out, from_helper) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
+    let (to_driver, driver_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
+    let (to_helper, helper_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
+    let cut = watch::Sender::new(false);
+    let struck = Arc::new(AtomicBool::new(false));
+    let carrier = |way: Way| Carrier {
+        harm: harm.and_then(|(there, at, harm)| (there == way).then_some((at, harm))),
+        seen: Arc::default(),
+        struck: Arc::clone(&struck),
+        cut: cut.clone(),
+    };
+    let (forth, back) = (carrier(Way::Forth), carrier(Way::Back));
+    let counted = (Arc::clone(&forth.seen), Arc::clone(&back.seen));
+    tokio::spawn(forth.carry(from_driver, to_helper));
+    tokio::spawn(back.carry(from_helper, to_driver));
+    Tampered {
+        driver: Link {
+            inbound: driver_in,
+            outbound: driver_out,
+        },
+        helper: Link {
+            inbound: helper_in,
+            outbound: helper_out,
+        },
+        forth: counted.0,
+        back: counted.1,
+        struck,
+    }
+}
+
+/// A helper of `model` behind a link, and how it ends.
+fn served(link: Link, model: &Model) -> JoinHandle<Result<(), WireError>> {
+    tokio::spawn(serve(
+        link,
+        Helper {
+            zfs: Arc::new(model.clone()),
+            authorization: Authorization::everything(),
+            states: None,
+            claims: None,
+            about: about(),
+            patience: PATIENCE,
+        },
+    ))
+}
+
+/// Lets hours pass in seconds once `may` says so. Threads of ZFS keep a paused
+/// clock from going on by itself, though it is them that wait.
+async fn hurry(mut may: impl FnMut() -> bool) {
+    loop {
+        let pause = || std::thread::park_timeout(Duration::from_millis(1));
+        let _ = tokio::task::spawn_blocking(pause).await;
+        if may() {
+            tokio::time::advance(Duration::from_secs(2)).await;
+        }
+    }
+}
+
+/// What came of a run over links of which one was harmed.
+struct Outcome {
+    result: Result<Report, String>,
+    family: Option<Family>,
+    /// Bytes of the harmed link, forth and back.
+    bytes: (u64, u64),
+    struck: bool,
+}
+
+async fn greet(name: &str, link: Link) -> Result<Peer, PeerError> {
+    let mut peer = Peer::greet(name, link, &about(), PATIENCE).await?;
+    peer.limit_stalls(Some(STALL));
+    Ok(peer)
+}
+
+fn run(
+    run: u32,
+    models: (&Model, &Model),
+    at_source: bool,
+    harm: Option<(Way, u64, Harm)>,
+) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let harmed = |here: bool| harm.filter(|_| here == at_source);
+        let (source, target) = (tampered(harmed(true)), tampered(harmed(false)));
+        let there = if at_source { &source } else { &target };
+        let bytes = (Arc::clone(&there.forth), Arc::clone(&there.back));
+        let struck = Arc::clone(&there.struck);
+        let seen = Arc::clone(&struck);
+        let clock = tokio::spawn(hurry(move || seen.load(Ordering::SeqCst)));
+        let begun = Instant::now();
+        let helpers = [
+            served(source.helper, models.0),
+            served(target.helper, models.1),
+        ];
+        let work = async {
+            let mut from = greet("source", source.driver)
+                .await
+                .map_err(Ended::Greeting)?;
+            let mut to = greet("target", target.driver)
+                .await
+                .map_err(Ended::Greeting)?;
+            let done = replicate(&job(run), &mut from, &mut to, &Silent).await;
+            done.map_err(Ended::Run)
+        };
+        let done = tokio::time::timeout(END, work).await;
+        let done = done.unwrap_or_else(|_| panic!("the driver does not end: {harm:?}"));
+        let was_struck = struck.load(Ordering::SeqCst);
+        // What is left of the link does not matter: its driver is gone.
+        struck.store(true, Ordering::SeqCst);
+        for helper in helpers {
+            let ended = tokio::time::timeout(END, helper).await;
+            // An error is fine, a panic is not.
+            let ended = ended.unwrap_or_else(|_| panic!("a helper does not end: {harm:?}"));
+            let _ = ended.unwrap();
+        }
+        clock.abort();
+        assert!(begun.elapsed() < 2 * END);
+        Outcome {
+            family: done.as_ref().err().map(Ended::family),
+            result: done.map_err(|error| error.text()),
+            bytes: (
+                bytes.0.load(Ordering::SeqCst),
+                bytes.1.load(Ordering::SeqCst),
+            ),
+            struck: was_struck,
+        }
+    })
+}
+
+enum Ended {
+    Greeting(PeerError),
+    Run(ReplicateError),
+}
+
+impl Ended {
+    fn family(&self) -> Family {
+        match self {
+            Self::Greeting(error) => error.family(),
+            Self::Run(error) => error.family(),
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Greeting(error) => error.to_string(),
+            Self::Run(error) => error.to_string(),
+        }
+    }
+}
+
+/// Harms a run at places of one direction of one link.
+fn sweep(at_source: bool, way: Way) {
+    let (source, target) = machines(&Faults::default());
+    let models = (&source, &target);
+    let mut number = 1;
+    let mut next = |harm| {
+        number += 1;
+        run(number, models, at_source, harm)
+    };
+    next(None).result.unwrap();
+    write(&source, 2);
+    let healthy = next(None);
+    assert!(healthy.result.is_ok());
+    let bytes = if way == Way::Forth {
+        healthy.bytes.0
+    } else {
+        healthy.bytes.1
+    };
+    let count = match std::env::var("ZFERRY_TEST_FAULTS") {
+        Ok(all) if all == "all" => bytes,
+        Ok(number) => number.parse::<u64>().unwrap().min(bytes),
+        Err(_) => PLACES,
+    };
+    let places: Vec<u64> = (0..count)
+        .map(|n| (2 * n + 1) * bytes / (2 * count))
+        .collect();
+    let (mut points, mut failed) = (0_u64, 0_u64);
+    for harm in HARMS {
+        for at in &places {
+            let when = format!("{harm:?} at byte {at} of {bytes}, {way:?}, source: {at_source}");
+            write(&source, u8::try_from(3 + points % 200).unwrap());
+            let harmed = next(Some((way, *at, harm)));
+            if let Err(error) = &harmed.result {
+                failed += 1;
+                let family = harmed.family.unwrap();
+                assert!(family != Family::Bug, "{when}: {error}");
+                assert!(!error.is_empty(), "{when}");
+            }
+            let after = next(None);
+            let report = after
+                .result
+                .unwrap_or_else(|error| panic!("{when}: {error}"));
+            let full = report
+                .datasets
+                .iter()
+                .any(|dataset| dataset.step == Step::Full);
+            assert!(!full, "a full {when}");
+            ensure_equal(&source, &target, &when);
+            points += u64::from(harmed.struck);
+        }
+    }
+    println!(
+        "wire: {points} points of {bytes} bytes {way:?}, source {at_source}; {failed} runs failed, 0 lost"
+    );
+    assert!(failed > points / 2, "only {failed} of {points} runs failed");
+}
+
+#[test]
+fn whatever_becomes_of_what_the_driver_says_to_the_source_the_next_run_converges() {
+    sweep(true, Way::Forth);
+}
+
+#[test]
+fn whatever_becomes_of_what_the_source_says_the_next_run_converges() {
+    sweep(true, Way::Back);
+}
+
+#[test]
+fn whatever_becomes_of_what_the_driver_says_to_the_target_the_next_run_converges() {
+    sweep(false, Way::Forth);
+}
+
+#[test]
+fn whatever_becomes_of_what_the_target_says_the_next_run_converges() {
+    sweep(false, Way::Back);
+}
+
+/// Frames that may be on their way between two helpers, with a stream that
+/// nobody takes: two queues of received chunks, two of chunks to send, and one
+/// that is being carried between each.
+const FRAMES_UNDER_WAY_MAX: u64 = 2 * (INBOUND_CHUNKS_MAX + OUTBOUND_CHUNKS_MAX) as u64 + 5;
+
+#[test]
+fn a_target_that_never_reads_costs_a_bounded_amount_of_memory_and_time() {
+    let (source, target) = (Model::new(1), Model::new(2));
+    source.by_hand().add_pool("tank", 1 << 30).unwrap();
+    target.by_hand().add_pool("backup", 1 << 30).unwrap();
+    source.by_hand().create("tank/a").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    // Much more than may be under way, and it does not compress.
+    let mut noise = vec![0; BLOCK_BYTES_MAX];
+    let mut blake = blake3::Hasher::new();
+    let blocks = 2 * FRAMES_UNDER_WAY_MAX * DATA_BYTES_MAX as u64 / BLOCK_BYTES_MAX as u64;
+    for block in 0..blocks {
+        blake.update(&block.to_le_bytes());
+        blake.finalize_xof().fill(&mut noise);
+        source.by_hand().write("tank/a", block, &noise).unwrap();
+    }
+    runtime.block_on(async {
+        let from = tampered(None);
+        // It answers as long as it is asked, and takes no stream.
+        let to = tampered(Some((Way::Forth, 20_000, Harm::Stall)));
+        let sent = Arc::clone(&from.back);
+        // Time passes once the source has given all that anybody takes.
+        let (taken, mut before, mut still) = (Arc::clone(&sent), 0, 0);
+        let clock = tokio::spawn(hurry(move || {
+            let now = taken.load(Ordering::SeqCst);
+            still = if now == before { still + 1 } else { 0 };
+            before = now;
+            now > 0 && still > 500
+        }));
+        let helpers = [served(from.helper, &source), served(to.helper, &target)];
+        let begun = Instant::now();
+        let mut from = greet("source", from.driver).await.unwrap();
+        let mut to = greet("target", to.driver).await.unwrap();
+        let done = replicate(&job(1), &mut from, &mut to, &Silent).await;
+        let error = done.unwrap_err();
+        assert_eq!(error.family(), Family::Transient, "{error}");
+        drop((from, to));
+        for helper in helpers {
+            let _ = helper.await.unwrap();
+        }
+        clock.abort();
+        assert!(begun.elapsed() < STALL + wire::SILENCE_MAX + END);
+        let sent = sent.load(Ordering::SeqCst);
+        let most = FRAMES_UNDER_WAY_MAX * DATA_BYTES_MAX as u64;
+        assert!(sent < most, "{sent} bytes were taken from the source");
+        // Nothing waits in larger pieces than it could: the stream was at hand.
+        assert!(sent > 8 * DATA_BYTES_MAX as u64, "only {sent} bytes came");
+        println!("wire: {sent} bytes under way to a target that takes none");
+    });
+}
