@@ -7,8 +7,8 @@ use arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::plan::{
-    Intermediary, Loss, OnModified, OnNewer, OnPartial, Taken, TreeRequest, plan_leftovers,
-    plan_tree, with_arrived,
+    Intermediary, Loss, OnModified, OnNewer, OnPartial, OnRenamed, Taken, TreeRequest,
+    plan_leftovers, plan_tree, with_arrived,
 };
 use crate::zfs::{
     BlockForm, Bookmark, Dataset, DatasetKind, Encryption, PartialContent, PartialReceive,
@@ -61,6 +61,7 @@ impl Case {
             mode: self.mode,
             loss: self.loss,
             intermediary: self.intermediary,
+            on_renamed: OnRenamed::Refuse,
             taken: match &self.taken {
                 None => Taken::Nothing,
                 Some(name) if name.as_str().starts_with("zferry-") => Taken::Series("zferry-"),

@@ -4,18 +4,23 @@ use std::collections::HashSet;
 
 use crate::name::Guid;
 use crate::plan::{
-    Clearing, DatasetPlan, Discard, DiscardReason, OnModified, OnNewer, OnPartial, Step, Taken,
-    TreePlan, TreeRequest, is_of_zferry,
+    Clearing, DatasetPlan, Discard, DiscardReason, Hosts, OnModified, OnNewer, OnPartial, Step,
+    Taken, TreePlan, TreeRequest, is_of_zferry,
 };
 use crate::zfs::{Base, Dataset, SendMode};
 
 /// More than this was written by somebody: see `plan/loss.rs`.
 const UNCHANGED_BYTES_MAX: u64 = 8192;
 
+const HOSTS: Hosts<'static> = Hosts {
+    source: "alpha",
+    target: "beta",
+};
+
 pub(super) fn hold(request: &TreeRequest<'_>, plan: &TreePlan) {
     for conflict in &plan.conflicts {
         crate::fuzzing::assert_printable(&conflict.to_string());
-        crate::fuzzing::assert_printable(&conflict.remedy());
+        crate::fuzzing::assert_printable(&conflict.remedy(HOSTS));
         let _ = conflict.family();
     }
     if request.source.is_empty() {

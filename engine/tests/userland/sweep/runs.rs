@@ -12,7 +12,7 @@ use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
-use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
+use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
@@ -140,6 +140,7 @@ impl World {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
+            on_conflict: OnConflict::Refuse,
             base: BaseHold::default(),
             rehearsal: false,
         };
