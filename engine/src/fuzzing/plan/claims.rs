@@ -12,14 +12,15 @@ use crate::zfs::{Base, Dataset, SendMode};
 /// More than this was written by somebody: see `plan/loss.rs`.
 const UNCHANGED_BYTES_MAX: u64 = 8192;
 
+const HOSTS: Hosts<'static> = Hosts {
+    source: "alpha",
+    target: "beta",
+};
+
 pub(super) fn hold(request: &TreeRequest<'_>, plan: &TreePlan) {
     for conflict in &plan.conflicts {
         crate::fuzzing::assert_printable(&conflict.to_string());
-        let on = Hosts {
-            source: "alpha",
-            target: "beta",
-        };
-        crate::fuzzing::assert_printable(&conflict.remedy(on));
+        crate::fuzzing::assert_printable(&conflict.remedy(HOSTS));
         let _ = conflict.family();
     }
     if request.source.is_empty() {
