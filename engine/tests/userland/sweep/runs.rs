@@ -140,7 +140,6 @@ impl World {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
-            on_conflict: OnConflict::Refuse,
             base: BaseHold::default(),
             on_conflict: OnConflict::Refuse,
             rehearsal: false,
