@@ -164,9 +164,13 @@ fn may_go(
     }
     let mut without = target.clone();
     without.partial = None;
-    // What is being received is a hidden clone of the newest snapshot.
-    let newest = without.snapshots.last_mut()?;
-    newest.clones = newest.clones.saturating_sub(1);
+    without.snapshots.last()?;
+    // What is being received is a hidden clone of what was the newest snapshot.
+    // Should it be another one after all, ZFS refuses to destroy that.
+    let mut newest_first = without.snapshots.iter_mut().rev();
+    if let Some(branch) = newest_first.find(|snapshot| snapshot.clones > 0) {
+        branch.clones -= 1;
+    }
     Some(without)
 }
 
