@@ -29,7 +29,8 @@ impl fmt::Display for Place {
         }
         if let Some(section) = &self.section {
             let space = if self.line.is_some() { " " } else { "" };
-            write!(f, "{space}[{section}]")?;
+            // A tab passes for white space in a file, and not in a message.
+            write!(f, "{space}[{}]", section.escape_debug())?;
         }
         if let Some(keyword) = &self.keyword {
             let space = if self.line.is_some() || self.section.is_some() {
@@ -37,7 +38,7 @@ impl fmt::Display for Place {
             } else {
                 ""
             };
-            write!(f, "{space}{keyword}")?;
+            write!(f, "{space}{}", keyword.escape_debug())?;
         }
         Ok(())
     }

@@ -286,7 +286,7 @@ fn days(text: &str) -> Parsed<Days> {
 /// is Sunday as well.
 fn weekday(word: &str) -> Option<usize> {
     if let Ok(number) = word.parse::<usize>() {
-        return (number <= 7 && word.len() == 1).then_some((number + 6) % 7);
+        return (number <= 7 && word.len() == 1).then(|| (number + 6) % 7);
     }
     named(word, &WEEKDAYS)
 }

@@ -335,6 +335,9 @@ fn what_is_no_schedule_is_refused_with_a_remedy() {
         assert!(error.problem.contains(part), "{text}: {error}");
         assert!(!error.remedy.is_empty());
     }
+    // A weekday as large as numbers go.
+    let largest = format!("* {}", usize::MAX);
+    assert!(Schedule::parse(&largest, "x").is_err());
     let many = vec!["01:00"; 65].join(",");
     assert!(Schedule::parse(&many, "x").is_err());
 }

@@ -46,6 +46,13 @@ fn a_mistake_names_file_line_section_keyword_problem_and_remedy() {
 }
 
 #[test]
+fn a_tab_in_the_name_of_a_section_is_shown_as_one() {
+    let error = mistake("[sync\t#1]\nsrc = a/b\ntarget = nodes\n");
+    assert!(!error.contains(char::is_control), "{error:?}");
+    assert!(error.contains("[sync\\t#1]"), "{error}");
+}
+
+#[test]
 fn a_mistake_that_only_a_peer_would_meet_is_found_here() {
     let text = "[sync#1]\nsrc = tank/a\nsrc@d1 = tank/a@b\ntarget = nodes drpnodes\n";
     assert!(
