@@ -143,7 +143,7 @@ impl Lab {
     /// Types the command that ends a way out, as an operator would.
     #[track_caller]
     pub fn follow(&self, remedy: &str) {
-        let (_, command) = remedy.split_once("zferry ").expect("it names a command");
+        let (_, command) = remedy.rsplit_once("zferry ").expect("it names a command");
         let words: Vec<&str> = command.split_whitespace().collect();
         let ran = Ran::of(&mut self.place.command(&words));
         assert_eq!(ran.code, Some(0), "{remedy}: {ran:#?}");

@@ -24,7 +24,7 @@ fn the_log_of_a_full_and_of_an_update_reads_like_the_scheme() {
         steps(&ran, &service),
         [
             "n1: zfs snapshot -r tank/data@tosend",
-            "n1: zfs send -Lec tank/data@tosend",
+            "n1: zfs send -Lc tank/data@tosend",
             "n2: zfs receive -s -u backup/data@tosend",
             "n2: zfs rename -r backup/data@tosend backup/data@sent",
             "n1: zfs rename -r tank/data@tosend tank/data@sent",
@@ -38,7 +38,7 @@ fn the_log_of_a_full_and_of_an_update_reads_like_the_scheme() {
         steps(&ran, &service),
         [
             "n1: zfs snapshot -r tank/data@tosend",
-            "n1: zfs send -Lec -i @sent tank/data@tosend",
+            "n1: zfs send -Lc -i @sent tank/data@tosend",
             "n2: zfs receive -s -u backup/data@tosend",
             "n2: zfs rename -r backup/data@sent backup/data@sent.old",
             "n2: zfs rename -r backup/data@tosend backup/data@sent",

@@ -52,15 +52,17 @@ fn a_part_that_nobody_can_complete_is_given_up_by_the_command_that_the_error_nam
     lab.put("tank/large", &data(1, 90 << 20));
     let ran = lab.run(&["replicate", "tank/large", "backup/vol"]);
     ran.fails(1, &["space"]);
-    // What could be completed is not: its snapshot is gone.
-    let (unsent, _) = lab.snapshots("tank/large").pop().unwrap();
-    let unsent = format!("tank/large@{unsent}");
+    // What could be completed is not: its snapshot is gone. And nothing proves
+    // that it came from here: the dataset has another name.
+    lab.done(&["image", "rename", "tank/large", "tank/moved"]);
+    let (unsent, _) = lab.snapshots("tank/moved").pop().unwrap();
+    let unsent = format!("tank/moved@{unsent}");
     lab.done(&["image", "destroy", &unsent]);
     lab.run(&["image", "destroy", &unsent]).fails(
         1,
         &[&unsent, "does not exist", "state: nothing was changed"],
     );
-    let remedy = remedy(&lab, &["replicate", "tank/large", "backup/vol"], 1);
+    let remedy = remedy(&lab, &["replicate", "tank/moved", "backup/vol"], 1);
     assert!(remedy.contains("image abort backup/vol"), "{remedy}");
     lab.follow(&remedy);
     assert!(lab.dataset("backup/vol").is_null());

@@ -52,7 +52,7 @@ fn a_dry_run_shows_steps_and_sizes_and_changes_nothing() {
     let ran = service.done("n1", &["sync", "update", "web", "--dry-run"]);
     for step in [
         "n1: zfs snapshot -r tank/data@tosend",
-        "n1: zfs send -Lec tank/data@tosend",
+        "n1: zfs send -Lc tank/data@tosend",
         "n2: zfs receive -s -u backup/data@tosend",
         "n2: zfs rename -r backup/data@tosend backup/data@sent",
     ] {

@@ -281,12 +281,18 @@ pub(super) fn without(target: &Dataset) -> Option<Dataset> {
         return None;
     }
     let mut target = target.clone();
-    target.partial = None;
-    // What is being received is a hidden clone of what was the newest snapshot
-    // when it began: one that has a clone, in most cases the only one.
+    // What is being received is a hidden clone of its base. If the token does
+    // not tell, that was the newest snapshot when it began: one that has a
+    // clone, in most cases the only one.
+    let content = target.partial.take().and_then(|left| left.content);
+    let base = content.and_then(|content| content.from_guid);
     let mut newest_first = target.snapshots.iter_mut().rev();
-    if let Some(branch) = newest_first.find(|snapshot| snapshot.clones > 0) {
-        branch.clones -= 1;
+    let branch = match base {
+        Some(base) => newest_first.find(|snapshot| snapshot.guid == base),
+        None => newest_first.find(|snapshot| snapshot.clones > 0),
+    };
+    if let Some(branch) = branch {
+        branch.clones = branch.clones.saturating_sub(1);
     }
     Some(target)
 }

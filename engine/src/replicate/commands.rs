@@ -34,7 +34,7 @@ pub(super) fn base_text(step: &DatasetPlan) -> Option<String> {
 /// Sending a stream.
 pub(crate) fn send_command(step: &DatasetPlan) -> String {
     let flags = match step.mode {
-        SendMode::Plain => "-Lec",
+        SendMode::Plain => "-Lc",
         SendMode::Raw => "-w",
     };
     if let Step::Resume { received_bytes, .. } = step.step {

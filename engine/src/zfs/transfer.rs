@@ -20,9 +20,11 @@ pub enum Base {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SendMode {
-    /// Blocks as they are compressed on disk, large blocks whole, tiny ones
-    /// embedded (`zfs send -Lec`). Always the same set: changing `-L` between
-    /// two streams of one chain has lost data in the past.
+    /// Blocks as they are compressed on disk, large blocks whole
+    /// (`zfs send -Lc`). Always the same set: changing `-L` between two streams
+    /// of one chain has lost data in the past. Tiny blocks are not embedded
+    /// (`-e`): a target that encrypts refuses such a stream as a whole
+    /// (`dmu_recv_begin_check`).
     Plain,
     /// Encrypted blocks as they are on disk (`zfs send -w`): the target needs
     /// no key and cannot read them.
@@ -43,7 +45,7 @@ pub struct BlockForm {
 impl BlockForm {
     /// What the engine asks for: see [`SendMode::Plain`].
     pub const USUAL: Self = Self {
-        embed_data: true,
+        embed_data: false,
         large_block: true,
         compress: true,
     };

@@ -224,8 +224,9 @@ fn a_target_that_is_mounted_and_in_use_takes_an_increment(pair: &Pair) -> Result
     let outcome = goes_on(pair, &source, &target);
     let pid = user.pid()?;
     // The shell and what it waits for.
-    pair.target
-        .sh(format!("pkill -KILL -P {pid}; kill -KILL {pid} || true"))?;
+    pair.target.sh(format!(
+        "pkill -KILL -P {pid} || true; kill -KILL {pid} || true"
+    ))?;
     let _ = user.wait();
     outcome?;
     ensure!(target.property("mounted")? == "yes", "it was unmounted");

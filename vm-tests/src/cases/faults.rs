@@ -154,6 +154,11 @@ fn a_power_cut_of_the_target_leaves_the_old_state_or_the_new_one(pair: &Pair) ->
 
 fn what_has_arrived_survives_reboots_of_both_machines(pair: &Pair) -> Result<()> {
     let mut run = increment_underway(pair, "reboots")?;
+    // More than ZFS has to have of a stream before it keeps a part of it.
+    pair.target.wait_until(
+        "[ $(sed -n 's/^rchar: //p' /proc/$(pgrep -xo zferry)/io) -gt 3000000 ]",
+        Duration::from_secs(120),
+    )?;
     pair.source.signal(run.driver.pid()?, Signal::Kill)?;
     run.driver.wait()?;
     drop(run.slow);

@@ -69,7 +69,7 @@ fn ensure_reads_like_the_scheme(
     let mut expected = vec![format!("source: zfs snapshot -r {here}@tosend")];
     let from = base.map_or_else(String::new, |base| format!("-i {base} "));
     for child in ["", "/child", "/vol"] {
-        expected.push(format!("source: zfs send -Lec {from}{here}{child}@tosend"));
+        expected.push(format!("source: zfs send -Lc {from}{here}{child}@tosend"));
         expected.push(format!("target: zfs receive -s -u {there}{child}@tosend"));
     }
     for (side, name) in [("target", there), ("source", here)] {

@@ -7,7 +7,7 @@ use crate::plan::{
     Clearing, DatasetPlan, Discard, DiscardReason, Hosts, OnModified, OnNewer, OnPartial, Step,
     Taken, TreePlan, TreeRequest, is_of_zferry,
 };
-use crate::zfs::{Base, Dataset, SendMode};
+use crate::zfs::{Base, Dataset, SendMode, Snapshot};
 
 /// More than this was written by somebody: see `plan/loss.rs`.
 const UNCHANGED_BYTES_MAX: u64 = 8192;
@@ -162,14 +162,19 @@ fn may_go(
         }
         DiscardReason::Asked => assert_eq!(request.loss.on_partial, OnPartial::Discard),
     }
+    if target.snapshots.is_empty() {
+        return None;
+    }
     let mut without = target.clone();
     without.partial = None;
-    without.snapshots.last()?;
-    // What is being received is a hidden clone of what was the newest snapshot.
-    // Should it be another one after all, ZFS refuses to destroy that.
-    let mut newest_first = without.snapshots.iter_mut().rev();
-    if let Some(branch) = newest_first.find(|snapshot| snapshot.clones > 0) {
-        branch.clones -= 1;
+    // What is being received is a hidden clone of its base; of an unreadable
+    // one, of the newest that has a clone.
+    let base = content.and_then(|content| content.from_guid);
+    let is_branch = |one: &Snapshot| base.map_or(one.clones > 0, |base| one.guid == base);
+    let branch = without.snapshots.iter().rposition(is_branch);
+    if let Some(branch) = branch {
+        let clones = &mut without.snapshots[branch].clones;
+        *clones = clones.saturating_sub(1);
     }
     Some(without)
 }

@@ -183,7 +183,7 @@ async fn a_part_goes_on_though_the_source_dataset_was_renamed_since() {
 }
 
 #[tokio::test]
-async fn a_part_goes_on_by_the_new_name_of_its_target_and_the_old_name_is_begun_anew() {
+async fn a_part_goes_on_by_the_new_name_of_its_target_and_by_the_old_one_that_name_is_told() {
     let (source, target) = pair();
     cut(&source, &target, true).await;
     let renamed = target.rename_dataset(&dataset(X), &dataset("backup/moved"));
@@ -196,8 +196,14 @@ async fn a_part_goes_on_by_the_new_name_of_its_target_and_the_old_name_is_begun_
     let report = go(&job(50, "backup/moved"), &source, &target).await;
     let first = &report.unwrap().datasets[0].step;
     assert!(matches!(first, Step::Resume { .. }), "{first:?}");
-    let report = go(&job(51, X), &source, &target).await.unwrap();
-    assert_eq!(report.datasets[0].step, Step::Full);
+    let error = go(&job(51, X), &source, &target).await.unwrap_err();
+    let ReplicateError::Conflicts { conflicts, .. } = &error else {
+        panic!("{error}")
+    };
+    let [Conflict::Renamed { at, .. }] = &conflicts[..] else {
+        panic!("{error}")
+    };
+    assert_eq!(*at, dataset("backup/moved"));
 }
 
 #[tokio::test]

@@ -206,7 +206,7 @@ impl Call {
 
 fn send_command(request: &SendRequest, flags: &str) -> String {
     let mode = match request.mode {
-        SendMode::Plain => "-Lec",
+        SendMode::Plain => "-Lc",
         SendMode::Raw => "-w",
     };
     let resumed = match request.resume {

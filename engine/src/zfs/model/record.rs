@@ -41,15 +41,14 @@ const RESUME_BYTES: usize = 8;
 
 /// Bits of `DMU_BACKUP_FEATURE_*`.
 pub(super) mod feature {
-    const EMBED_DATA: u64 = 1 << 16;
     const LZ4: u64 = 1 << 17;
     const LARGE_BLOCKS: u64 = 1 << 19;
     /// The rest of a stream that was cut.
     pub(crate) const RESUMING: u64 = 1 << 20;
     const COMPRESSED: u64 = 1 << 22;
     const RAW: u64 = 1 << 24;
-    /// What `zfs send -Lec` sets.
-    pub(crate) const PLAIN_STREAM: u64 = EMBED_DATA | LZ4 | LARGE_BLOCKS | COMPRESSED;
+    /// What `zfs send -Lc` sets.
+    pub(crate) const PLAIN_STREAM: u64 = LZ4 | LARGE_BLOCKS | COMPRESSED;
     /// What `zfs send -w` of an encrypted dataset sets.
     pub(crate) const RAW_STREAM: u64 = LARGE_BLOCKS | COMPRESSED | RAW;
 }

@@ -211,8 +211,8 @@ fn the_log_has_the_commands_that_did_something() {
     assert_eq!(
         source.commands(),
         [
-            "zfs send -Lec tank/a@s1",
-            "zfs send -Lec -i tank/a@s1 tank/a@s2",
+            "zfs send -Lc tank/a@s1",
+            "zfs send -Lc -i tank/a@s1 tank/a@s2",
         ]
     );
     assert_eq!(
