@@ -173,7 +173,7 @@ fn a_broken_chain_is_noticed_and_never_repaired_by_a_full(pair: &Pair) -> Result
     ensure!(service.on_target.guids()? == before, "the target changed");
     let status = service.status(&pair.source)?;
     ensure!(
-        status.code == 4 && status.text().contains("in common"),
+        status.code == 4 && status.text().contains("nor any other of the"),
         "{} {}",
         status.code,
         status.text()
