@@ -368,7 +368,13 @@ fn overtaking<'a>(
             .is_some_and(|clearing| clearing.destroys(guid))
     };
     let mut newest_first = target.snapshots.iter().rev().filter(|one| !goes(one.guid));
-    let newest = newest_first.next().filter(|newest| newest.clones == 0)?;
+    // Nothing stands after the base: what has a clone before it is somebody's.
+    let newest = newest_first
+        .next()
+        .filter(|newest| newest.guid != base.guid)?;
+    if newest.clones > 0 {
+        return None;
+    }
     // Where hidden clones are not counted nothing can be said.
     newest_first.any(|older| older.clones > 0).then_some(newest)
 }

@@ -295,6 +295,16 @@ fn a_part_that_a_snapshot_of_the_target_has_overtaken_is_sent_again() {
 }
 
 #[test]
+fn nothing_has_overtaken_a_part_whose_base_is_the_newest() {
+    // Found by fuzzing. The clone of an older one is somebody's.
+    let mut there = target(&[("older", 40), ("old", 1)], left(2, Some(1)));
+    there.snapshots[0].clones = 1;
+    let plan = plan_as(&source(), &there, "cut", (UNASKED, Taken::Nothing));
+    assert!(plan.datasets[0].discard.is_none());
+    assert!(matches!(only_step(&plan), Step::Resume { .. }));
+}
+
+#[test]
 fn a_part_goes_on_if_what_has_overtaken_it_may_go() {
     let mut there = overtaken();
     there.snapshots[1].written_bytes = 1 << 20;
