@@ -84,6 +84,7 @@ fn sweep(pair: &Pair, name: &'static str, end: End) -> Result<()> {
         service.write(10 + round as u64)?;
         let run = Frozen::after(&pair.source, service.name, point)?;
         cut(pair, run, end).with_context(|| when.clone())?;
+        service.configure()?;
         if round % 2 == 1 {
             // Nothing about data is decided by a state file.
             for host in [&pair.source, &pair.target] {

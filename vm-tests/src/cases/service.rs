@@ -33,8 +33,8 @@ impl<'a> Service<'a> {
         Ok(service)
     }
 
-    /// Writes the configuration on both nodes.
-    fn configure(&self) -> Result<()> {
+    /// Writes the configuration on both nodes: guests lose it with their power.
+    pub fn configure(&self) -> Result<()> {
         let config = format!(
             "[DEFAULT]\nnodes = source target\nsync_max_delay = 1d\n\n[sync#1]\ntype = zfs\n\
              src@source = {here}\ndst@source = {there}\nsrc@target = {there}\n\
