@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use engine::fuzzing::TARGETS;
 
 /// Together they stay small enough for the repository.
-const CORPORA_BYTES_MAX: u64 = 2 << 20;
+const CORPORA_BYTES_MAX: u64 = 1 << 20;
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
