@@ -305,6 +305,19 @@ impl fmt::Display for Guid {
     }
 }
 
+/// Identity of the encrypted blocks of a snapshot (property `ivsetguid`). A raw
+/// stream keeps it; every other way to a snapshot, a plain stream included,
+/// gives it one of its own. Equal ones mean equal blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ivset(pub u64);
+
+impl fmt::Display for Ivset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
 /// Transaction group of creation: the order of snapshots inside one pool. It
 /// is not preserved by send and receive, so it never compares across pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -69,6 +69,11 @@ walk_snapshots(dsl_pool_t *pool, objset_t *os, const zs_walk_t *walk)
 		};
 		if (dsl_get_written(snapshot, &point.written_bytes) != 0)
 			point.written_bytes = phys->ds_referenced_bytes;
+		/* Without encryption there may be no ZAP to look into. */
+		if (snapshot->ds_dir->dd_crypto_obj != 0 &&
+		    zap_lookup(pool->dp_meta_objset, object,
+		    DS_FIELD_IVSET_GUID, 8, 1, &point.ivset) != 0)
+			point.ivset = 0;
 		walk->point(walk->context, 0, &point);
 		dsl_dataset_rele(snapshot, FTAG);
 	}
@@ -97,6 +102,7 @@ walk_bookmarks(dsl_dataset_t *ds, const zs_walk_t *walk)
 	fnvlist_add_boolean(wanted, zfs_prop_to_name(ZFS_PROP_GUID));
 	fnvlist_add_boolean(wanted, zfs_prop_to_name(ZFS_PROP_CREATETXG));
 	fnvlist_add_boolean(wanted, zfs_prop_to_name(ZFS_PROP_CREATION));
+	fnvlist_add_boolean(wanted, zfs_prop_to_name(ZFS_PROP_IVSET_GUID));
 	int error = dsl_get_bookmarks_impl(ds, wanted, found);
 	for (nvpair_t *pair = nvlist_next_nvpair(found, NULL); pair != NULL;
 	    pair = nvlist_next_nvpair(found, pair)) {
@@ -109,6 +115,8 @@ walk_bookmarks(dsl_dataset_t *ds, const zs_walk_t *walk)
 			    ZFS_PROP_CREATETXG),
 			.creation = bookmark_number(bookmark,
 			    ZFS_PROP_CREATION),
+			.ivset = bookmark_number(bookmark,
+			    ZFS_PROP_IVSET_GUID),
 		};
 		walk->point(walk->context, 1, &point);
 	}

@@ -112,6 +112,8 @@ typedef struct zs_point {
 	uint64_t written_bytes;
 	uint64_t holds;
 	uint64_t clones;
+	/* Identity of the encrypted blocks, 0 without encryption. */
+	uint64_t ivset;
 } zs_point_t;
 
 /* What a walk through a tree finds, each dataset before what belongs to it. */

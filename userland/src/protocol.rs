@@ -63,6 +63,9 @@ pub struct Point {
     pub holds: u64,
     /// Of a snapshot: number of clones.
     pub clones: u64,
+    /// Identity of the encrypted blocks (`ivsetguid`); 0 if there are none.
+    #[serde(default)]
+    pub ivset: u64,
 }
 
 /// Encryption of a dataset.

@@ -5,7 +5,7 @@ mod claims;
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
-use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{CreateTxg, DatasetName, Guid, Ivset, ShortName, SnapshotName};
 use crate::plan::{
     Intermediary, Loss, OnModified, OnNewer, OnPartial, OnRenamed, Taken, TreeRequest,
     plan_leftovers, plan_tree, with_arrived,
@@ -118,6 +118,12 @@ fn guid(u: &mut Unstructured<'_>) -> Result<Guid> {
     Ok(Guid(u64::from(u.int_in_range(1..=12_u8)?)))
 }
 
+/// What a snapshot of an encrypted dataset has; few, so that they meet.
+fn ivset(u: &mut Unstructured<'_>) -> Result<Option<Ivset>> {
+    let number = u64::from(u.int_in_range(0..=3_u8)?);
+    Ok(Some(Ivset(number)).filter(|ivset| ivset.0 != 0))
+}
+
 /// Bytes written: nothing, hardly anything, much, too much to be added up.
 fn bytes(u: &mut Unstructured<'_>) -> Result<u64> {
     Ok(*u.choose(&[0, 0, 512, 8192, 8193, 1 << 40, u64::MAX])?)
@@ -188,6 +194,7 @@ fn snapshots(u: &mut Unstructured<'_>) -> Result<Vec<Snapshot>> {
             written_bytes: bytes(u)?,
             holds: u64::from(u.ratio(1, 8)?),
             clones: u64::from(u.ratio(1, 8)?),
+            ivset: ivset(u)?,
         };
         let is_there = |s: &Snapshot| s.short == snapshot.short || s.guid == snapshot.guid;
         if !all.iter().any(is_there) {
@@ -206,6 +213,7 @@ fn bookmarks(u: &mut Unstructured<'_>) -> Result<Vec<Bookmark>> {
             short: short(u)?,
             guid: guid(u)?,
             createtxg: CreateTxg(createtxg),
+            ivset: ivset(u)?,
         };
         if !all.iter().any(|mark| mark.short == bookmark.short) {
             all.push(bookmark);

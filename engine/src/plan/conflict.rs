@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::partial::LeftBehind;
 use crate::error::Family;
-use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{DatasetName, Guid, Ivset, ShortName, SnapshotName};
 
 /// An obstacle on the target (or, for keys, on the source). Nothing was
 /// touched; each says what is there and what an operator can do about it.
@@ -167,6 +167,47 @@ pub enum Conflict {
         /// "raw" or "plain".
         here: &'static str,
     },
+    /// The base is encrypted otherwise on the target: after raw streams a plain
+    /// one has come, or one side has it from before ivset guids.
+    #[error("{}", ivsets_differ(target, base, (*here, *there), raw_until.as_deref()))]
+    IvsetMismatch {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// The newest common snapshot, by its name on the target.
+        base: Box<SnapshotName>,
+        /// Its ivset guid on the source.
+        here: Option<Ivset>,
+        /// Its ivset guid on the target.
+        there: Option<Ivset>,
+        /// The newest that both have with one ivset guid, by its name on the
+        /// target.
+        raw_until: Option<Box<SnapshotName>>,
+    },
+    /// The target is unlocked by a key that a raw stream does not bring.
+    #[error(
+        "{target} is unlocked by the key of {root}, and {origin} by that of {origin_root}: a raw \
+         stream would put a key in its place that {root} cannot unlock"
+    )]
+    EncryptionRoot {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// Its encryption root.
+        root: DatasetName,
+        /// The dataset on the source.
+        origin: DatasetName,
+        /// The encryption root of that.
+        origin_root: DatasetName,
+    },
+    /// A plain stream onto an encrypted dataset needs its key.
+    #[error(
+        "the key of {target} is not loaded (it is that of {root}), so only a raw stream could be received"
+    )]
+    TargetKeyNotLoaded {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// Its encryption root.
+        root: DatasetName,
+    },
     /// A plain stream of an encrypted dataset needs its key.
     #[error("the key of {origin} is not loaded, so only a raw stream can be sent")]
     KeyNotLoaded {
@@ -236,6 +277,29 @@ fn diverged(
     )
 }
 
+fn ivsets_differ(
+    target: &DatasetName,
+    base: &SnapshotName,
+    (here, there): (Option<Ivset>, Option<Ivset>),
+    raw_until: Option<&SnapshotName>,
+) -> String {
+    let told = |ivset: Option<Ivset>| match ivset {
+        Some(ivset) => format!("ivset guid {ivset}"),
+        None => "no ivset guid".to_owned(),
+    };
+    let until = match raw_until {
+        Some(last) => format!(
+            ": a plain stream was received after {last}, the newest with the blocks of the source"
+        ),
+        None => String::new(),
+    };
+    format!(
+        "{target} takes no raw stream: its {base} has {}, and the source's has {}{until}",
+        told(there),
+        told(here)
+    )
+}
+
 fn kept(holds: u64, clones: u64, keepers: &[Keeper]) -> String {
     let plural = |n: u64| if n == 1 { "" } else { "s" };
     let number = format!(
@@ -274,10 +338,14 @@ impl Conflict {
             | Self::NameTaken { .. }
             | Self::PartialReceive { .. }
             | Self::OtherKind { .. }
+            | Self::IvsetMismatch { .. }
+            | Self::EncryptionRoot { .. }
             | Self::MixedModes { .. } => true,
-            Self::SameDataset { .. } | Self::KeyNotLoaded { .. } | Self::NoSuchSnapshot { .. } => {
-                false
-            }
+            // A plain copy would go below the same root, and need its key too.
+            Self::TargetKeyNotLoaded { .. }
+            | Self::SameDataset { .. }
+            | Self::KeyNotLoaded { .. }
+            | Self::NoSuchSnapshot { .. } => false,
         }
     }
 
@@ -295,8 +363,12 @@ impl Conflict {
             | Self::Ahead { .. }
             | Self::NameTaken { .. }
             | Self::OtherKind { .. }
+            | Self::IvsetMismatch { .. }
+            | Self::EncryptionRoot { .. }
             | Self::MixedModes { .. } => Family::BrokenChain,
-            Self::PartialReceive { .. } | Self::KeyNotLoaded { .. } => Family::Failed,
+            Self::PartialReceive { .. }
+            | Self::KeyNotLoaded { .. }
+            | Self::TargetKeyNotLoaded { .. } => Family::Failed,
             Self::SameDataset { .. } | Self::NoSuchSnapshot { .. } => Family::Usage,
         }
     }
@@ -378,6 +450,35 @@ impl Conflict {
             Self::SameDataset { .. } => "name another dataset as target".to_owned(),
             Self::MixedModes { there: "raw", .. } => "use --raw, as before".to_owned(),
             Self::MixedModes { .. } => "leave --raw out, as before".to_owned(),
+            Self::IvsetMismatch {
+                target,
+                raw_until: Some(last),
+                ..
+            } => format!(
+                "leave --raw out; or, if what came after {last} may be sent again, on {there}: \
+                 zfs rollback -r {}; or keep what is there and send everything: \
+                 --archive-target ({FULL_OF_A_SERVICE}); see the guids there: \
+                 zfs get -t snapshot -d 1 guid,ivsetguid {}",
+                word(last),
+                word(target)
+            ),
+            Self::IvsetMismatch { target, .. } => format!(
+                "to keep what is there and send everything, run the same command again with \
+                 --archive-target ({FULL_OF_A_SERVICE}); see the guids, on {there}: \
+                 zfs get -t snapshot -d 1 guid,ivsetguid {}",
+                word(target)
+            ),
+            Self::EncryptionRoot { target, root, .. } => format!(
+                "give it a key of its own, in place of which the stream puts that of the source, \
+                 on {there}: zfs load-key {} && zfs change-key -o keyformat=passphrase \
+                 -o keylocation=prompt {}; or, if {root} is the copy of the source's encryption \
+                 root, send that with all below it (-r)",
+                word(root),
+                word(target)
+            ),
+            Self::TargetKeyNotLoaded { root, .. } => {
+                format!("load the key, on {there}: zfs load-key {}", word(root))
+            }
             Self::KeyNotLoaded { origin } => format!(
                 "use --raw, or load the key on {here}: zfs load-key {}",
                 word(origin)

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::conflict::Conflict;
+use super::encryption::{check_increment, check_rest_of_full, check_source_key};
 use super::kin;
 use super::loss::{Clearing, Loss, clearing};
 use super::partial::{self, Discard, LeftBehind, Taken, Unusable, Verdict};
@@ -73,6 +74,10 @@ pub struct DatasetRequest<'a> {
     pub intermediary: Intermediary,
     /// The snapshots that runs like this one take.
     pub taken: Taken<'a>,
+    /// The topmost dataset of the run on the source.
+    pub source_top: &'a DatasetName,
+    /// Where that goes.
+    pub target_top: &'a DatasetName,
 }
 
 /// How one dataset gets to the wanted snapshot.
@@ -152,11 +157,10 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
         target_name,
         target,
         loss,
-        intermediary: _,
-        taken: _,
+        ..
     } = *request;
     let Some(target) = target else {
-        check_key(source, mode)?;
+        check_source_key(source, mode)?;
         return Ok(Way::through(request, CreateTxg(0), Step::Full, None));
     };
     if target.guid == source.guid {
@@ -210,8 +214,8 @@ pub fn plan_dataset(request: &DatasetRequest<'_>) -> Result<Way, Conflict> {
     let Some((base_createtxg, base, base_there)) = common.base else {
         return Err(kin::without_base(source, target));
     };
-    check_modes(source, target, mode)?;
-    check_key(source, mode)?;
+    check_increment(request, target, &base, base_there)?;
+    check_source_key(source, mode)?;
     let clearing = clearing(target, base_there, mode, loss)?;
     check_name(wanted, target, clearing.as_ref())?;
     let step = Step::Incremental {
@@ -226,13 +230,19 @@ fn completing(request: &DatasetRequest<'_>, target: &Dataset, step: Step) -> Res
     // What has arrived of a new dataset counts as written; nobody else can
     // have written there.
     let base = step.base();
-    let base = base.and_then(|(_, guid)| target.snapshot_by_guid(guid));
+    let base = base.and_then(|(base, guid)| Some((base, target.snapshot_by_guid(guid)?)));
     let clearing = match base {
-        Some(base) => clearing(target, base, request.mode, request.loss)?,
-        None => None,
+        Some((base, there)) => {
+            check_increment(request, target, base, there)?;
+            clearing(target, there, request.mode, request.loss)?
+        }
+        None => {
+            check_rest_of_full(request, target)?;
+            None
+        }
     };
     check_name(request.wanted, target, clearing.as_ref())?;
-    check_key(request.source, request.mode)?;
+    check_source_key(request.source, request.mode)?;
     Ok(Way {
         clearing,
         ..step.into()
@@ -309,45 +319,6 @@ impl<'a> Common<'a> {
             // Of equals the last wins: a snapshot is preferred to its bookmark.
             .max_by_key(|(createtxg, _, _)| *createtxg);
         Self { base, newer }
-    }
-}
-
-/// A raw-received dataset is its own encryption root or lies below one inside
-/// the received tree; one that was received plainly has no encryption, or
-/// inherits that of the target's pool.
-fn check_modes(source: &Dataset, target: &Dataset, mode: SendMode) -> Result<(), Conflict> {
-    let Some(source_encryption) = &source.encryption else {
-        return Ok(());
-    };
-    let same_depth_root = target.encryption.as_ref().is_some_and(|encryption| {
-        let below = |root: &DatasetName, name: &DatasetName| {
-            name.as_str().len().checked_sub(root.as_str().len())
-        };
-        below(&encryption.root, &target.name) == below(&source_encryption.root, &source.name)
-    });
-    match (mode, same_depth_root) {
-        (SendMode::Raw, false) if target.encryption.is_none() => Err(Conflict::MixedModes {
-            target: target.name.clone(),
-            there: "plain",
-            here: "raw",
-        }),
-        (SendMode::Plain, true) => Err(Conflict::MixedModes {
-            target: target.name.clone(),
-            there: "raw",
-            here: "plain",
-        }),
-        _ => Ok(()),
-    }
-}
-
-fn check_key(source: &Dataset, mode: SendMode) -> Result<(), Conflict> {
-    match &source.encryption {
-        Some(encryption) if mode == SendMode::Plain && !encryption.key_loaded => {
-            Err(Conflict::KeyNotLoaded {
-                origin: source.name.clone(),
-            })
-        }
-        _ => Ok(()),
     }
 }
 

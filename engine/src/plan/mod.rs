@@ -8,6 +8,7 @@
 
 mod conflict;
 mod dataset;
+mod encryption;
 mod kin;
 mod loss;
 mod partial;

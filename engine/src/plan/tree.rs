@@ -8,7 +8,7 @@ use super::kin::renamed_within;
 use super::loss::{Clearing, Loss};
 use super::partial::{Discard, Taken};
 use super::way::{Intermediary, is_of_zferry};
-use crate::name::{CreateTxg, DatasetName, Guid, NameError, ShortName, SnapshotName};
+use crate::name::{CreateTxg, DatasetName, Guid, Ivset, NameError, ShortName, SnapshotName};
 use crate::zfs::{
     Base, Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest,
     Snapshot,
@@ -56,6 +56,9 @@ pub struct DatasetPlan {
     pub snapshot: SnapshotName,
     /// Its guid.
     pub guid: Guid,
+    /// The ivset guid that it has on the target, as far as that is known: a raw
+    /// stream keeps the source's.
+    pub ivset: Option<Ivset>,
     /// When it was taken, seconds since 1970.
     pub creation_seconds: u64,
     /// Where it goes.
@@ -224,6 +227,8 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             loss: request.loss,
             intermediary: request.intermediary,
             taken: request.taken,
+            source_top: &root.name,
+            target_top: request.target_root,
         });
         match way {
             Ok(way) => {
@@ -294,6 +299,8 @@ pub fn plan_leftovers(
             loss: request.loss,
             intermediary: Intermediary::Skip,
             taken: request.taken,
+            source_top: &root.name,
+            target_top: request.target_root,
         });
         if let Ok(way) = way
             && matches!(way.step, Step::Resume { .. })
@@ -326,6 +333,7 @@ pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
                 written_bytes: 0,
                 holds: 0,
                 clones: 0,
+                ivset: plan.ivset,
             });
         }
     }
@@ -371,6 +379,7 @@ fn dataset_plans(
             target: name.clone(),
             snapshot: name,
             guid: snapshot.guid,
+            ivset: snapshot.ivset.filter(|_| request.mode == SendMode::Raw),
             creation_seconds: snapshot.creation_seconds,
             kind: source.kind,
             clone_of: source.origin.clone().filter(|_| step == Step::Full),

@@ -218,6 +218,7 @@ fn with_imagined(tree: &[Dataset], short: &ShortName) -> Vec<Dataset> {
             written_bytes: 0,
             holds: 0,
             clones: 0,
+            ivset: None,
         });
     }
     tree

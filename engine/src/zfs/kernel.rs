@@ -18,7 +18,7 @@ use super::{
     ZfsErrorKind, left,
 };
 use crate::hold::HoldTag;
-use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, Ivset, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
 /// The kernel's ZFS.
@@ -398,6 +398,7 @@ impl Kernel {
                     written_bytes: snapshot.written_bytes,
                     holds: snapshot.holds,
                     clones: snapshot.clones,
+                    ivset: snapshot.ivset_guid.map(Ivset),
                 })
             })
             .collect();
@@ -411,6 +412,7 @@ impl Kernel {
                     short: ShortName::parse(&bookmark.name).ok()?,
                     guid: Guid(bookmark.guid),
                     createtxg: CreateTxg(bookmark.createtxg),
+                    ivset: bookmark.ivset_guid.map(Ivset),
                 })
             })
             .collect();

@@ -15,7 +15,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::hold::HoldTag;
-use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, Ivset, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
 mod absent;
@@ -80,6 +80,10 @@ pub struct Snapshot {
     /// Number of clones: a snapshot with any cannot be destroyed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub clones: u64,
+    /// Identity of its encrypted blocks; `None` without encryption, and for a
+    /// snapshot that is older than that property (ZFS 0.8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ivset: Option<Ivset>,
 }
 
 /// Most snapshots have nothing to tell there, and listings are long.
@@ -98,6 +102,10 @@ pub struct Bookmark {
     pub guid: Guid,
     /// The createtxg of that snapshot.
     pub createtxg: CreateTxg,
+    /// The ivset guid of that snapshot; `None` also in a pool without the
+    /// feature `bookmark_v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ivset: Option<Ivset>,
 }
 
 /// A bookmark that is to be made.

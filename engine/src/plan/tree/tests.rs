@@ -4,6 +4,7 @@ use crate::plan::Hosts;
 use crate::zfs::{Base, Bookmark, Encryption, PartialReceive, PropertyValue, Snapshot};
 
 mod between;
+mod encryption;
 mod kin;
 mod loss;
 mod partial;
@@ -44,6 +45,7 @@ fn dataset(at: &str, snapshots: &[(&str, u64)]) -> Dataset {
                 written_bytes: 0,
                 holds: 0,
                 clones: 0,
+                ivset: None,
             })
             .collect(),
         bookmarks: Vec::new(),
@@ -138,6 +140,7 @@ fn a_bookmark_serves_when_the_snapshot_is_gone() {
         short: short("mark"),
         guid: Guid(3),
         createtxg: CreateTxg(5),
+        ivset: None,
     });
     let target = dataset("backup/b", &[("old", 3)]);
     let plan = plan(&[source], &[target], "new");
@@ -158,6 +161,7 @@ fn a_snapshot_is_preferred_to_its_bookmark() {
         short: short("mark"),
         guid: Guid(3),
         createtxg: CreateTxg(10),
+        ivset: None,
     });
     let plan = plan(&[source], &[dataset("backup/b", &[("old", 3)])], "new");
     assert!(matches!(
@@ -245,55 +249,6 @@ fn a_partial_receive_of_someone_else_is_not_touched() {
         only_conflict(&plan),
         Conflict::PartialReceive { .. }
     ));
-}
-
-#[test]
-fn raw_and_plain_are_not_mixed() {
-    let encrypted = |mut dataset: Dataset| {
-        dataset.encryption = Some(Encryption {
-            root: dataset.name.clone(),
-            key_loaded: true,
-        });
-        dataset
-    };
-    let source = || encrypted(dataset("tank/a", &[("x", 1), ("y", 2)]));
-    let raw_there = || encrypted(dataset("backup/b", &[("x", 1)]));
-    let plain_there = || dataset("backup/b", &[("x", 1)]);
-    let conflict = plan_mode(&[source()], &[raw_there()], "y", SendMode::Plain);
-    assert!(matches!(
-        only_conflict(&conflict),
-        Conflict::MixedModes { there: "raw", .. }
-    ));
-    let conflict = plan_mode(&[source()], &[plain_there()], "y", SendMode::Raw);
-    assert!(matches!(
-        only_conflict(&conflict),
-        Conflict::MixedModes { there: "plain", .. }
-    ));
-    for (target, mode) in [
-        (raw_there(), SendMode::Raw),
-        (plain_there(), SendMode::Plain),
-    ] {
-        let plan = plan_mode(&[source()], &[target], "y", mode);
-        assert!(matches!(only_step(&plan), Step::Incremental { .. }));
-    }
-}
-
-#[test]
-fn without_its_key_an_encrypted_dataset_goes_only_raw() {
-    let mut source = dataset("tank/a", &[("x", 1)]);
-    source.encryption = Some(Encryption {
-        root: name("tank/a"),
-        key_loaded: false,
-    });
-    let plain = plan(&[source.clone()], &[], "x");
-    assert!(matches!(
-        only_conflict(&plain),
-        Conflict::KeyNotLoaded { .. }
-    ));
-    assert_eq!(
-        only_step(&plan_mode(&[source], &[], "x", SendMode::Raw)),
-        &Step::Full
-    );
 }
 
 #[test]

@@ -357,6 +357,7 @@ async fn a_transfer_whose_time_is_over_is_cut_and_the_target_stays_ready() {
     let plan = DatasetPlan {
         snapshot: SnapshotName::parse("tank/a@x").unwrap(),
         guid: Guid(7),
+        ivset: None,
         creation_seconds: 0,
         target: SnapshotName::parse("backup/a@x").unwrap(),
         kind: DatasetKind::Filesystem,

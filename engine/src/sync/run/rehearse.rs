@@ -414,6 +414,7 @@ fn taken(tree: &[Dataset], names: &SnapshotNames) -> Vec<Dataset> {
             written_bytes: 0,
             holds: 0,
             clones: 0,
+            ivset: None,
         });
     }
     tree

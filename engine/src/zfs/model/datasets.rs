@@ -3,7 +3,7 @@
 use super::content::Content;
 use super::machine::{DatasetNode, Machine, ObjectId, WRONG_PARENT};
 use super::properties::{CANMOUNT_OFF, Settings};
-use crate::name::{CreateTxg, DatasetName, Guid, SnapshotName};
+use crate::name::{CreateTxg, DatasetName, Guid, Ivset, SnapshotName};
 use crate::zfs::{
     Bookmark, Dataset, DatasetKind, Encryption, Property, PropertyValue, Scope, Snapshot,
     ZfsErrorKind,
@@ -70,6 +70,7 @@ impl Machine {
                     written_bytes: snapshot.content.written_bytes(self.txg_before(node, n)),
                     holds: snapshot.hold_tags.len() as u64,
                     clones: self.clones(snapshot.id),
+                    ivset: snapshot.ivset.map(Ivset),
                 })
                 .collect(),
             bookmarks: node
@@ -79,6 +80,7 @@ impl Machine {
                     short: bookmark.short.clone(),
                     guid: bookmark.guid,
                     createtxg: bookmark.createtxg,
+                    ivset: bookmark.ivset.map(Ivset),
                 })
                 .collect(),
         }

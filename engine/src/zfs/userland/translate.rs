@@ -9,7 +9,7 @@ use ::userland::protocol::{self as wire, StartFault};
 
 pub(super) use crate::zfs::kernel::kind_of_errno;
 
-use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
+use crate::name::{CreateTxg, DatasetName, Guid, Ivset, ShortName, SnapshotName};
 use crate::zfs::{
     Base, BlockForm, Bookmark, Dataset, DatasetKind, Encryption, ItemError, PartialContent,
     PartialReceive, Property, PropertyValue, ResumePoint, Scope, SendMode, SendRequest, Snapshot,
@@ -173,6 +173,7 @@ pub(super) fn send(request: &SendRequest) -> wire::SendRequest {
 /// `None` for something whose name the engine does not know (`fs/%recv`).
 pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Option<Dataset> {
     let short = |point: &wire::Point| ShortName::parse(&point.short).ok();
+    let ivset = |point: &wire::Point| Some(Ivset(point.ivset)).filter(|ivset| ivset.0 != 0);
     Some(Dataset {
         name: DatasetName::parse(&found.name).ok()?,
         kind: match found.kind {
@@ -208,6 +209,7 @@ pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Optio
                     written_bytes: point.written_bytes,
                     holds: point.holds,
                     clones: point.clones,
+                    ivset: ivset(point),
                 })
             })
             .collect(),
@@ -219,6 +221,7 @@ pub(super) fn dataset(found: wire::Dataset, token: Option<wire::Token>) -> Optio
                     short: short(point)?,
                     guid: Guid(point.guid),
                     createtxg: CreateTxg(point.createtxg),
+                    ivset: ivset(point),
                 })
             })
             .collect(),

@@ -110,6 +110,7 @@ fn what_has_arrived_and_vanished_from_the_source_since_is_known_by_its_bookmark(
         short: short("zferry.sync.1.n2.3"),
         guid: Guid(3),
         createtxg: CreateTxg(30),
+        ivset: None,
     });
     let target = dataset("backup/b", &[("sent", 2), ("daily.1", 3)]);
     let plan = carrying(&[source], &[target], Loss::default());

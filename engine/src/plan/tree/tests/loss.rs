@@ -91,6 +91,7 @@ fn what_the_source_knows_by_another_name_or_by_a_bookmark_is_not_foreign() {
         short: short("mark"),
         guid: Guid(7),
         createtxg: CreateTxg(15),
+        ivset: None,
     });
     let plan = plan(&[source], &[target(&[("renamed", 7)])], "new");
     let base = only_step(&plan).base().map(|(base, _)| base.clone());
@@ -105,6 +106,7 @@ fn a_state_newer_than_the_wanted_one_is_known_by_its_bookmark_too() {
         short: short("mark"),
         guid: Guid(7),
         createtxg: CreateTxg(99),
+        ivset: None,
     });
     for loss in [Loss::default(), DESTROY] {
         let (wanted, target) = (short("new"), target(&[("later", 7)]));
@@ -192,6 +194,7 @@ fn a_rollback_takes_marks_of_the_scheme_along_and_no_bookmark_of_others() {
             short: short(label),
             guid: Guid(50),
             createtxg: CreateTxg(50),
+            ivset: None,
         });
         target
     };

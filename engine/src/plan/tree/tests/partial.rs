@@ -67,6 +67,7 @@ fn marked(mut source: Dataset, mark: &str, guid: u64) -> Dataset {
         short: short(mark),
         guid: Guid(guid),
         createtxg: CreateTxg(15),
+        ivset: None,
     });
     source
 }

@@ -77,6 +77,7 @@ fn a_base_that_is_a_bookmark_by_now_serves_as_well() {
         short: short("mark"),
         guid: Guid(1),
         createtxg: CreateTxg(1),
+        ivset: None,
     });
     let there = target(&[("old", 1)], left(2, Some(1)));
     let plan = plan(&[source], &[there], "cut");

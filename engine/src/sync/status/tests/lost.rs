@@ -19,12 +19,14 @@ fn dataset(name: &str, snapshots: &[(&str, u64, u64)], marks: &[(&str, u64)]) ->
         creation_seconds: NOW - age,
         written_bytes: 0,
         clones: 0,
+        ivset: None,
         holds: 0,
     });
     let marks = marks.iter().map(|(node, guid)| Bookmark {
         short: ShortName::parse(&format!("zferry.sync.1.{node}.{guid}")).unwrap(),
         guid: Guid(*guid),
         createtxg: CreateTxg(*guid),
+        ivset: None,
     });
     Dataset {
         name: DatasetName::parse(name).unwrap(),

@@ -70,6 +70,7 @@ pub struct Point {
     pub written_bytes: u64,
     pub holds: u64,
     pub clones: u64,
+    pub ivset: u64,
 }
 
 #[repr(C)]

@@ -118,6 +118,7 @@ extern "C" fn point(context: *mut c_void, bookmark: c_int, point: *const sys::Po
             written_bytes: point.written_bytes,
             holds: point.holds,
             clones: point.clones,
+            ivset: point.ivset,
         });
     }
 }

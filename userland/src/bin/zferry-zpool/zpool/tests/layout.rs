@@ -27,7 +27,7 @@ fn structures_are_laid_out_as_in_c() {
     same!(zs_scrub_t, Scrub: examined_bytes repaired_bytes errors);
     same!(zs_dataset_t, Dataset: name volume guid written_bytes volume_bytes origin
         encryption_root resume_token key_loaded);
-    same!(zs_point_t, Point: name guid createtxg creation written_bytes holds clones);
+    same!(zs_point_t, Point: name guid createtxg creation written_bytes holds clones ivset);
     same!(zs_walk_t, Walk: context dataset property point);
     same!(zs_send_t, Send: snapshot base embed_data large_block compress raw resume_object
         resume_offset);
