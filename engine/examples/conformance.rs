@@ -164,6 +164,22 @@ impl Fixture for ThisKernel {
         zfs(&["clone", &of.to_string(), to.as_str()]).map(drop)
     }
 
+    fn create_encrypted(&self, name: &DatasetName) -> Result<bool, Failed> {
+        let key = std::env::temp_dir().join("zferry-conformance-key");
+        std::fs::write(&key, [b'k'; 32])?;
+        let location = format!("keylocation=file://{}", key.display());
+        let options = [
+            "-o",
+            "encryption=on",
+            "-o",
+            "keyformat=raw",
+            "-o",
+            &location,
+        ];
+        let words = [&["create"], &options[..], &[name.as_str()]].concat();
+        zfs(&words).map(|_| true)
+    }
+
     fn destroy(&self, name: &DatasetName) -> Result<(), Failed> {
         Self::destroy_tree(name.as_str())
     }

@@ -27,22 +27,24 @@ pub enum Conflict {
         /// Bytes written there in all its snapshots and since.
         held_bytes: u64,
     },
-    /// The target was brought by zferry, and the source knows nothing of it: it
-    /// was destroyed and made again under the same name, or has lost every
-    /// snapshot and bookmark of that time.
+    /// The same, and one of the target's snapshots has a name that zferry gives.
+    /// That proves nothing: anybody may give it. It is most often the copy of a
+    /// dataset that was destroyed and made again under the same name, or that has
+    /// lost every snapshot and bookmark of that time.
     #[error(
-        "{target} was not made from what {origin} is now (guid {origin_guid}): zferry brought \
-         {last} (guid {last_guid}), and the source has neither it nor any other of the \
-         {snapshots} snapshots there, nor a bookmark of one; {held_bytes} bytes were written in it"
+        "{target} exists but has no snapshot in common with what {origin} is now (guid \
+         {origin_guid}): it has {last} (guid {last_guid}), which by its name is of a run of \
+         zferry, and the source has neither that nor any other of the {snapshots} snapshots \
+         there, nor a bookmark of one; {held_bytes} bytes were written in it"
     )]
-    Recreated {
+    UnknownToSource {
         /// The dataset on the target.
         target: DatasetName,
         /// The dataset on the source.
         origin: DatasetName,
         /// The guid of that dataset.
         origin_guid: Guid,
-        /// The newest that zferry brought, by its name on the target.
+        /// The newest with such a name, by its name on the target.
         last: Box<SnapshotName>,
         /// Its guid.
         last_guid: Guid,
@@ -50,6 +52,20 @@ pub enum Conflict {
         snapshots: usize,
         /// Bytes written there in all its snapshots and since.
         held_bytes: u64,
+    },
+    /// The target is a clone, and what it shares with the source is its origin:
+    /// ZFS receives an increment only onto a snapshot of the dataset itself.
+    #[error(
+        "{target} is a clone of {of} (guid {guid}), which the source knows, and has no snapshot \
+         of its own that the source knows"
+    )]
+    CloneOfCopy {
+        /// The dataset on the target.
+        target: DatasetName,
+        /// What it was cloned from.
+        of: SnapshotName,
+        /// The guid of that.
+        guid: Guid,
     },
     /// The copy is on the target under another name.
     #[error("the copy for {target} is at {at} on the target: it has {base} (guid {base_guid})")]
@@ -328,7 +344,8 @@ impl Conflict {
     pub fn is_mended_by_archiving(&self) -> bool {
         match self {
             Self::NoCommonBase { .. }
-            | Self::Recreated { .. }
+            | Self::UnknownToSource { .. }
+            | Self::CloneOfCopy { .. }
             | Self::Renamed { .. }
             | Self::SourceRenamed { .. }
             | Self::Modified { .. }
@@ -354,7 +371,8 @@ impl Conflict {
     pub fn family(&self) -> Family {
         match self {
             Self::NoCommonBase { .. }
-            | Self::Recreated { .. }
+            | Self::UnknownToSource { .. }
+            | Self::CloneOfCopy { .. }
             | Self::Renamed { .. }
             | Self::SourceRenamed { .. }
             | Self::Modified { .. }
@@ -382,7 +400,7 @@ impl Conflict {
         } = on;
         match self {
             Self::NoCommonBase { target, .. }
-            | Self::Recreated { target, .. }
+            | Self::UnknownToSource { target, .. }
             | Self::OtherKind { target, .. } => format!(
                 "to keep what is there and send everything, run the same command again with \
                  --archive-target ({FULL_OF_A_SERVICE}); or by hand on {there}: {}",
@@ -406,6 +424,14 @@ impl Conflict {
                 moved_away(target),
                 word(at),
                 word(target)
+            ),
+            Self::CloneOfCopy { target, of, .. } => format!(
+                "to make {of} and all before it snapshots of {target}, on {there}: zfs promote {0} \
+                 (see first what else depends on them: zfs list -r -t all -o name,origin,clones \
+                 {1}); to keep all as it is and send everything, run the same command again with \
+                 --archive-target ({FULL_OF_A_SERVICE})",
+                word(target),
+                word(&of.dataset)
             ),
             Self::SourceRenamed { origin, at, .. } => format!(
                 "send {at} instead, or give it its name back on {here}: {} && zfs rename {} {}",

@@ -2,7 +2,7 @@
 //!
 //! Sending keeps the guids of snapshots, and no rename changes them: a dataset
 //! that has a snapshot of the source is a copy of it, whatever it is called. A
-//! name of a snapshot proves less: that zferry once brought it.
+//! name of a snapshot proves nothing; a message may mention it.
 
 use std::collections::HashSet;
 
@@ -33,8 +33,8 @@ pub fn find_kin(guids: &HashSet<Guid>, tree: &[Dataset], except: &DatasetName) -
         if dataset.name.is_within(except) || copies::original(&dataset.name) != dataset.name {
             continue;
         }
-        let shared = dataset.snapshots.iter().rev();
-        let shared = shared.clone().find(|one| guids.contains(&one.guid));
+        let mut newest_first = dataset.snapshots.iter().rev();
+        let shared = newest_first.find(|one| guids.contains(&one.guid));
         if let Some(shared) = shared
             && best.is_none_or(|(other, _)| other.createtxg < shared.createtxg)
         {
@@ -58,12 +58,12 @@ pub fn known_guids(source: &Dataset) -> HashSet<Guid> {
 
 /// Why there is no base: the target exists and shares nothing with the source.
 pub(super) fn without_base(source: &Dataset, target: &Dataset) -> Conflict {
-    let brought = target.snapshots.iter().rev();
-    let brought = brought.clone().find(|one| is_of_zferry(&one.short));
+    let mut newest_first = target.snapshots.iter().rev();
+    let named_by_us = newest_first.find(|one| is_of_zferry(&one.short));
     let written = target.snapshots.iter().map(|one| one.written_bytes);
     let held_bytes = written.fold(target.written_bytes, u64::saturating_add);
-    match brought {
-        Some(last) => Conflict::Recreated {
+    match named_by_us {
+        Some(last) => Conflict::UnknownToSource {
             target: target.name.clone(),
             origin: source.name.clone(),
             origin_guid: source.guid,

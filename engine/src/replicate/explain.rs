@@ -44,7 +44,7 @@ pub(crate) async fn explained(
                     Conflict::NoCommonBase {
                         target: at, origin, ..
                     }
-                    | Conflict::Recreated {
+                    | Conflict::UnknownToSource {
                         target: at, origin, ..
                     }
                     | Conflict::OtherKind { target: at, origin } => {
@@ -114,6 +114,9 @@ fn elsewhere(
         found.map(known_guids).unwrap_or_default()
     };
     let (source_guids, copy_guids) = (of(here, origin), of(there, target));
+    if let Some(conflict) = clone_of_copy(there, target, &source_guids) {
+        return Some(conflict);
+    }
     // On one machine both are in one pool: each is its own kin.
     let outside = |tree: &[Dataset], own: &DatasetName| -> Vec<Dataset> {
         let others = tree.iter().filter(|dataset| dataset.name != *own);
@@ -136,6 +139,24 @@ fn elsewhere(
         base: Box::new(kin.shared),
         base_guid: kin.guid,
     })
+}
+
+/// The target, if it was cloned from a snapshot that the source knows.
+fn clone_of_copy(
+    there: &[Dataset],
+    target: &DatasetName,
+    source_guids: &HashSet<Guid>,
+) -> Option<Conflict> {
+    let find = |name: &DatasetName| there.iter().find(|dataset| dataset.name == *name);
+    let of = find(target)?.origin.as_ref()?;
+    let snapshot = find(&of.dataset)?.snapshot_by_name(&of.short)?;
+    source_guids
+        .contains(&snapshot.guid)
+        .then(|| Conflict::CloneOfCopy {
+            target: target.clone(),
+            of: of.clone(),
+            guid: snapshot.guid,
+        })
 }
 
 fn with_keepers(conflict: &Conflict, keepers: Vec<Keeper>) -> Option<Conflict> {

@@ -49,6 +49,11 @@ impl Fixture for Images {
         Ok(self.of(to)?.clone_snapshot(of, to)?)
     }
 
+    /// Keys are nothing that pools in files are given.
+    fn create_encrypted(&self, _name: &DatasetName) -> Result<bool, Failed> {
+        Ok(false)
+    }
+
     /// Deepest first; those that clones keep from going are tried again.
     fn destroy(&self, name: &DatasetName) -> Result<(), Failed> {
         let pool = self.of(name)?;

@@ -8,6 +8,7 @@
 mod conditions;
 mod conformance;
 mod cuts;
+mod encryption;
 mod faults;
 mod harness;
 mod images;
@@ -62,6 +63,7 @@ pub fn all() -> Vec<Case> {
         refusals::CASES,
         faults::CASES,
         conditions::CASES,
+        encryption::CASES,
         sync::CASES,
         cuts::CASES,
         streams::CASES,

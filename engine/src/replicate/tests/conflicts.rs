@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::copies;
+use crate::name::SnapshotName;
 use crate::plan::{Conflict, Keeper, OnModified, OnNewer};
 
 fn archiving(run: u32) -> Job {
@@ -226,6 +227,47 @@ async fn a_target_is_put_aside_whole_and_everything_is_sent() {
     assert!(report.datasets.iter().all(|d| !d.step.is_full()));
     let kept = target.by_hand().look(aside.as_str()).unwrap();
     assert_eq!(kept.snapshots.len(), 1);
+}
+
+#[tokio::test]
+async fn a_target_that_is_a_clone_of_the_copy_is_told_as_one_and_may_be_put_aside() {
+    let (source, target) = machines(&Faults::default());
+    let one = |run| Job {
+        scope: Scope::One,
+        ..job(run)
+    };
+    go(&one(1), &source, &target).await.unwrap();
+    rename(&target, "backup/deep/a", "backup/former");
+    let hands = target.by_hand();
+    hands
+        .clone_snapshot("backup/former@ours-0001", "backup/deep/a")
+        .unwrap();
+    hands.snapshot("backup/deep/a@theirs").unwrap();
+    write(&source, 2);
+    let before = state(&source, &target);
+    let error = go(&one(2), &source, &target).await.unwrap_err();
+    let [Conflict::CloneOfCopy { of, guid, .. }] = conflicts(&error) else {
+        panic!("{error}")
+    };
+    assert_eq!(*of, SnapshotName::parse("backup/former@ours-0001").unwrap());
+    let base = source.by_hand().look("tank/a").unwrap().snapshots[0].guid;
+    assert_eq!(*guid, base);
+    let remedies = error.remedies();
+    assert!(
+        remedies[0].contains("on target: zfs promote backup/deep/a "),
+        "{remedies:?}"
+    );
+    assert!(state(&source, &target) == before);
+    let archiving = Job {
+        scope: Scope::One,
+        ..archiving(3)
+    };
+    let report = go(&archiving, &source, &target).await.unwrap();
+    let aside = hands.look(report.archived.unwrap().to.as_str()).unwrap();
+    assert_eq!(aside.origin.as_ref(), Some(of));
+    assert_eq!(aside.snapshots.len(), 1);
+    assert_eq!(hands.look("backup/deep/a").unwrap().origin, None);
+    assert_eq!(hands.look("backup/former").unwrap().snapshots.len(), 1);
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ mod bookmarks;
 mod busy;
 mod clones;
 mod datasets;
+mod encryption;
 mod ground;
 mod holds;
 mod listing;
@@ -63,6 +64,13 @@ pub trait Fixture: Send + Sync {
     /// # Errors
     /// If it cannot be done.
     fn clone_snapshot(&self, of: &SnapshotName, to: &DatasetName) -> Result<(), Failed>;
+
+    /// Creates a file system, whose parent exists, with a key of its own that is
+    /// loaded. False if this backend creates none; then nothing has happened.
+    ///
+    /// # Errors
+    /// If it cannot be done.
+    fn create_encrypted(&self, name: &DatasetName) -> Result<bool, Failed>;
 
     /// Destroys a dataset with everything below it, with its snapshots, with
     /// clones of them and with what cut receives left. A missing one is no
@@ -158,6 +166,7 @@ pub fn all() -> Vec<Claim> {
         busy::CLAIMS,
         partial::CLAIMS,
         clones::CLAIMS,
+        encryption::CLAIMS,
         datasets::CLAIMS,
         properties::CLAIMS,
     ]

@@ -7,13 +7,13 @@ fn at(text: &str) -> SnapshotName {
 }
 
 #[test]
-fn a_copy_of_which_the_source_knows_nothing_was_made_from_another_dataset() {
+fn a_copy_of_which_the_source_knows_nothing_is_told_with_what_a_name_suggests_and_no_more() {
     let source = dataset("tank/a", &[("new", 50)]);
     let mut target = dataset("backup/b", &[("zferry-5d41402a-1", 1), ("theirs", 2)]);
     target.snapshots[0].written_bytes = 70_000;
     let plan = plan(std::slice::from_ref(&source), &[target], "new");
     let conflict = only_conflict(&plan);
-    let Conflict::Recreated {
+    let Conflict::UnknownToSource {
         last,
         last_guid,
         origin_guid,
@@ -27,6 +27,12 @@ fn a_copy_of_which_the_source_knows_nothing_was_made_from_another_dataset() {
     assert_eq!(
         (*last_guid, *origin_guid, *held_bytes),
         (Guid(1), source.guid, 70_000)
+    );
+    let text = conflict.to_string();
+    assert!(text.contains("by its name is of a run of zferry"), "{text}");
+    assert!(
+        !text.contains("brought") && !text.contains("made from"),
+        "{text}"
     );
     let remedy = conflict.remedy(HOSTS);
     assert!(remedy.contains("--archive-target"), "{remedy}");

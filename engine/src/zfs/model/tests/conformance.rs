@@ -37,6 +37,11 @@ impl Fixture for Machine {
         Ok(self.0.by_hand().clone_snapshot(&of, &to)?)
     }
 
+    fn create_encrypted(&self, name: &DatasetName) -> Result<bool, Failed> {
+        self.0.by_hand().create_encrypted(name.as_str())?;
+        Ok(true)
+    }
+
     fn destroy(&self, name: &DatasetName) -> Result<(), Failed> {
         match self.0.by_hand().destroy(name.as_str()) {
             Err(error) if error.kind != ZfsErrorKind::NotFound => Err(error.into()),
