@@ -115,6 +115,9 @@ fn of_dataset(request: &TreeRequest<'_>, plan: &DatasetPlan) {
             }
         }
     }
+    if let Some(target) = target {
+        keeps_its_key(request, source, target, plan);
+    }
     follows(source, plan);
     if let (Some(target), Some(clearing)) = (target, &plan.clearing) {
         is_allowed(request, source, target, clearing);
@@ -201,6 +204,39 @@ fn is_base(source: &Dataset, target: &Dataset, plan: &DatasetPlan, base: &Base, 
     if let Some(clearing) = &plan.clearing {
         assert!(!clearing.destroys(guid), "the base would go");
     }
+}
+
+/// A raw increment goes onto the blocks that it was made from, and its key in
+/// the place of one that comes from the source too.
+fn keeps_its_key(
+    request: &TreeRequest<'_>,
+    source: &Dataset,
+    target: &Dataset,
+    plan: &DatasetPlan,
+) {
+    let (Some(from), Some((base, guid))) = (&source.encryption, plan.first_step().base()) else {
+        return;
+    };
+    let there = target.snapshot_by_guid(guid).and_then(|base| base.ivset);
+    let here = match base {
+        Base::Snapshot(name) => source.snapshot_by_name(&name.short).and_then(|s| s.ivset),
+        Base::Bookmark(short) => {
+            let mark = source.bookmarks.iter().find(|mark| mark.short == *short);
+            mark.and_then(|mark| mark.ivset)
+        }
+    };
+    if request.mode == SendMode::Plain {
+        assert!(here.is_none() || here != there, "plain onto a raw copy");
+        return;
+    }
+    let to = target.encryption.as_ref().expect("raw onto a plain copy");
+    assert_eq!(here, there, "raw onto other blocks");
+    let top = &request.source[0].name;
+    let copy_of_root = from.root.rebase(top, request.target_root);
+    assert!(
+        to.root == target.name || copy_of_root.is_ok_and(|root| root == to.root),
+        "the key would be lost"
+    );
 }
 
 /// Each stream starts from what the one before has brought, never backwards.

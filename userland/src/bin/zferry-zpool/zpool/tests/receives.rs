@@ -15,6 +15,13 @@ const TRUNCATED: i32 = 1040;
 /// Linux' number for `ECKSUM`.
 const CHECKSUM: i32 = 52;
 
+/// `zfs send -w` of an encrypted volume of 1 MiB, of a snapshot and from that to
+/// the next, by OpenZFS 2.3.2: pools in files make no keys.
+const RAW_FULL: &[u8] = include_bytes!("raw/full");
+const RAW_INCREMENT: &[u8] = include_bytes!("raw/increment");
+/// What `zfs get ivsetguid` showed of the two.
+const RAW_IVSETS: [u64; 2] = [31_444_401_711_057_136, 9_767_681_262_960_331];
+
 fn errno(errno: Errno) -> i32 {
     errno.raw_os_error()
 }
@@ -69,6 +76,24 @@ fn read_token(pool: &Pool, text: &str) -> Token {
 }
 
 claims! {
+    fn what_arrives_raw_keeps_the_ivset_guids_it_was_sent_with(lab: &Lab) {
+        let backup = lab.create("backup");
+        backup.receive("backup/v@s", RAW_FULL).unwrap();
+        backup.call(Call::Bookmark {
+            marks: vec![("backup/v@s".to_owned(), "backup/v#s".to_owned())],
+        });
+        backup.receive("backup/v@t", RAW_INCREMENT).unwrap();
+        let found = backup.dataset("backup/v");
+        let root = found.encryption.as_ref().map(|one| (one.root.as_str(), one.key_loaded));
+        assert_eq!(root, Some(("backup/v", false)));
+        let ivsets: Vec<u64> = found.snapshots.iter().map(|one| one.ivset).collect();
+        assert_eq!(ivsets, RAW_IVSETS);
+        assert_eq!(found.bookmarks[0].ivset, RAW_IVSETS[0]);
+        backup.volume("backup/plain", MIB);
+        backup.snapshot("backup/plain@s");
+        assert_eq!(backup.dataset("backup/plain").snapshots[0].ivset, 0);
+    }
+
     fn streams_carry_content_guids_and_creation_to_another_pool(lab: &Lab) {
         let Source { pool, full, incremental } = source(lab);
         let backup = lab.create("backup");
