@@ -1,5 +1,7 @@
 //! Holds: placed and released by guid, and listed.
 
+use std::collections::{HashMap, HashSet};
+
 use crate::hold::{Held, HoldTag};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::protocol::message::{Failure, Reply};
@@ -24,15 +26,17 @@ pub(super) fn by_guid(
     let root = bases.first().map(|(dataset, _)| dataset.clone());
     let root = root
         .filter(|root| bases.len() > 1 && bases.iter().all(|(dataset, _)| dataset.is_within(root)));
-    let mut listed = match root {
+    let listed = match root {
         Some(root) => zfs.tree(&root, Scope::Recursive)?.unwrap_or_default(),
         None => Vec::new(),
     };
+    let mut listed: HashMap<DatasetName, Dataset> = by_name(listed).collect();
     for (dataset, guid) in bases {
-        if !listed.iter().any(|one| one.name == dataset) {
-            listed.extend(zfs.tree(&dataset, Scope::One)?.unwrap_or_default());
+        if !listed.contains_key(&dataset) {
+            let alone = zfs.tree(&dataset, Scope::One)?.unwrap_or_default();
+            listed.extend(by_name(alone));
         }
-        let found = listed.iter().find(|one| one.name == dataset);
+        let found = listed.get(&dataset);
         match found.and_then(|found| found.snapshot_by_guid(guid)) {
             Some(found) => names.push(SnapshotName {
                 short: found.short.clone(),
@@ -50,6 +54,10 @@ pub(super) fn by_guid(
     Ok(names)
 }
 
+fn by_name(tree: Vec<Dataset>) -> impl Iterator<Item = (DatasetName, Dataset)> {
+    tree.into_iter().map(|one| (one.name.clone(), one))
+}
+
 /// Holds what does not have the tag yet.
 ///
 /// # Errors
@@ -62,7 +70,8 @@ pub(super) fn keep(
 ) -> Result<(), Failure> {
     let wanted: Vec<_> = snapshots.iter().map(|(name, _)| name.clone()).collect();
     let there = still_the_same(zfs, snapshots)?;
-    if let Some(missing) = wanted.iter().find(|name| !there.contains(name)) {
+    let known: HashSet<_> = there.iter().collect();
+    if let Some(missing) = wanted.iter().find(|name| !known.contains(name)) {
         return Err(ZfsError::new("hold", missing, ZfsErrorKind::NotFound).into());
     }
     let mut new = Vec::new();

@@ -468,7 +468,16 @@ impl Peer {
         self.requests += 1;
         let text = serde_json::to_vec(request).expect("requests are plain data");
         let frame = Frame::stored(Kind::Message, 0, self.requests, &text);
-        match self.writer.send(frame).await {
+        // A peer that reads nothing keeps its question waiting as one does that
+        // does not answer.
+        let sent = match self.limits.stall_max {
+            None => self.writer.send(frame).await,
+            Some(waited) => match timeout(waited, self.writer.send(frame)).await {
+                Ok(sent) => sent,
+                Err(_) => return Err(self.give_up(Stalled::Unknown, waited)),
+            },
+        };
+        match sent {
             Ok(()) => Ok(()),
             Err(Gone) => {
                 let cause = self.reader.cause_of_end().await;

@@ -10,8 +10,8 @@ use super::partial::{Discard, Taken};
 use super::way::{Intermediary, is_of_zferry};
 use crate::name::{CreateTxg, DatasetName, Guid, Ivset, NameError, ShortName, SnapshotName};
 use crate::zfs::{
-    Base, Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode, SendRequest,
-    Snapshot,
+    Base, ByName, Dataset, DatasetKind, Landing, OnCut, Property, ReceiveRequest, SendMode,
+    SendRequest, Snapshot,
 };
 
 /// What is wanted.
@@ -181,11 +181,7 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
     let Some(root) = request.source.first() else {
         return Ok(plan);
     };
-    let there: HashMap<&DatasetName, &Dataset> = request
-        .target
-        .iter()
-        .map(|dataset| (&dataset.name, dataset))
-        .collect();
+    let there = ByName::of(request.target);
     let mut expected = HashSet::new();
     for source in request.source {
         expected.insert(source.name.rebase(&root.name, request.target_root)?);
@@ -211,7 +207,7 @@ pub fn plan_tree(request: &TreeRequest<'_>) -> Result<TreePlan, NameError> {
             }
             continue;
         };
-        let target = there.get(&target_name).copied();
+        let target = there.get(&target_name);
         if target.is_none()
             && let Some(conflict) = renamed_within(source, &target_name, &spare)
         {
@@ -270,12 +266,10 @@ pub fn plan_leftovers(
         return Ok(Vec::new());
     };
     let mut found = Vec::new();
+    let there = ByName::of(request.target);
     for source in request.source {
         let target_name = source.name.rebase(&root.name, request.target_root)?;
-        let target = request
-            .target
-            .iter()
-            .find(|there| there.name == target_name);
+        let target = there.get(&target_name);
         let left = target.and_then(|target| target.partial.as_ref()?.content.as_ref());
         let Some(wanted) = left.and_then(|left| source.snapshot_by_guid(left.to_guid)) else {
             continue;
@@ -316,8 +310,10 @@ pub fn plan_leftovers(
 #[must_use]
 pub fn with_arrived(target: &[Dataset], plans: &[DatasetPlan]) -> Vec<Dataset> {
     let mut tree = target.to_vec();
-    for plan in plans {
-        if let Some(dataset) = tree.iter_mut().find(|d| d.name == plan.target.dataset) {
+    let arriving = plans.iter().map(|plan| (&plan.target.dataset, plan));
+    let arriving: HashMap<_, _> = arriving.collect();
+    for dataset in &mut tree {
+        if let Some(plan) = arriving.get(&dataset.name) {
             dataset.partial = None;
             dataset.written_bytes = 0;
             if let Some(clearing) = &plan.clearing {

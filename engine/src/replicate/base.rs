@@ -5,7 +5,7 @@
 //! old is released: cut in between, both are held, and the next run releases
 //! the old one. Only holds with this very tag are ever placed or released.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
 use crate::event::{Event, Observer};
 use crate::hold::{BaseHold, Held, KeepBase};
@@ -44,23 +44,21 @@ impl<'a> BaseChange<'a> {
         base: &'a BaseHold,
     ) -> Result<Self, PeerError> {
         let ours = ours(peer, place, tree, base).await?;
-        let datasets: BTreeSet<_> = wanted.iter().map(|(name, _)| &name.dataset).collect();
+        let datasets: HashSet<_> = wanted.iter().map(|(name, _)| &name.dataset).collect();
         let wanted: &[_] = match base.keep {
             KeepBase::Hold => wanted,
             KeepBase::Leave => &[],
         };
-        let is_held = |name: &SnapshotName, guid: Guid| {
-            let mut ours = ours.iter();
-            ours.any(|held| held.snapshot.dataset == name.dataset && held.guid == guid)
-        };
-        let is_wanted = |held: &Held| {
-            let mut wanted = wanted.iter();
-            wanted.any(|(name, guid)| held.snapshot.dataset == name.dataset && held.guid == *guid)
-        };
-        let hold = wanted.iter().filter(|(name, guid)| !is_held(name, *guid));
-        let stale = ours
+        let of_held = |held: &'_ Held| (held.snapshot.dataset.clone(), held.guid);
+        let is_held: HashSet<_> = ours.iter().map(of_held).collect();
+        let of_wanted = |(name, guid): &(SnapshotName, Guid)| (name.dataset.clone(), *guid);
+        let is_wanted: HashSet<_> = wanted.iter().map(of_wanted).collect();
+        let hold = wanted
             .iter()
-            .filter(|held| datasets.contains(&held.snapshot.dataset) && !is_wanted(held));
+            .filter(|one| !is_held.contains(&of_wanted(one)));
+        let stale = ours.iter().filter(|held| {
+            datasets.contains(&held.snapshot.dataset) && !is_wanted.contains(&of_held(held))
+        });
         Ok(Self {
             base,
             hold: hold.cloned().collect(),

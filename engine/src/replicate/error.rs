@@ -143,6 +143,12 @@ fn now_called(kin: Option<&Kin>) -> String {
     }
 }
 
+/// The other side has answered that it did not do it; without an answer nobody
+/// knows.
+fn was_refused(cause: &PeerError) -> bool {
+    cause.failure().is_some()
+}
+
 fn is_modified(cause: &PeerError) -> bool {
     matches!(cause.failure(), Some(Failure::Zfs(error)) if error.kind == ZfsErrorKind::Modified)
 }
@@ -214,9 +220,17 @@ impl ReplicateError {
             Self::TimedOut { .. } => {
                 Some("what arrived is kept; the next run goes on from there".to_owned())
             }
-            Self::NotDiscarded { dataset, .. } => {
+            Self::NotDiscarded { dataset, cause } if was_refused(cause) => {
                 Some(format!("{dataset} is as it was, and nothing was sent"))
             }
+            Self::NotDiscarded { dataset, .. } => Some(format!(
+                "nothing was sent; whether the part is still in {dataset} is not known, since no \
+                 answer came"
+            )),
+            Self::NotArchived { target, to, cause } if !was_refused(cause) => Some(format!(
+                "nothing was sent; no answer came, so that what was {target} may be called {to} \
+                 by now"
+            )),
             Self::Conflicts { .. }
             | Self::NoRoom { .. }
             | Self::ArchivingRoot { .. }
@@ -240,6 +254,11 @@ impl ReplicateError {
                 };
                 conflicts.iter().map(|one| one.remedy(on)).collect()
             }
+            Self::NotArchived { target, to, cause } if !was_refused(cause) => vec![format!(
+                "see what happened, on {}: zfs list -o name,guid {target} {to}; then run the same \
+                 command again",
+                cause.peer
+            )],
             Self::NotArchived { target, .. } => vec![format!(
                 "see what uses it, on the target: zfs list -r -o name,mounted {target}; when it \
                  is free run the same command again"
@@ -301,6 +320,50 @@ impl ReplicateError {
                 vec![format!("see what there is: zfs list -r {}", dataset.pool())]
             }
             _ => Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peer::wire::WireError;
+    use crate::zfs::ZfsError;
+
+    fn failures(cause: fn() -> PeerError) -> [ReplicateError; 2] {
+        let target = || DatasetName::parse("backup/data").unwrap();
+        [
+            ReplicateError::NotArchived {
+                target: target(),
+                to: DatasetName::parse("backup/data.aside").unwrap(),
+                cause: Box::new(cause()),
+            },
+            ReplicateError::NotDiscarded {
+                dataset: target(),
+                cause: Box::new(cause()),
+            },
+        ]
+    }
+
+    #[test]
+    fn what_was_refused_was_not_done() {
+        let busy = || {
+            let error = ZfsError::new("rename", "backup/data", ZfsErrorKind::Busy);
+            PeerError::new("beta", Failure::from(error))
+        };
+        let [archived, discarded] = failures(busy).map(|error| error.state_left().unwrap());
+        assert_eq!(archived, "nothing was changed on either side");
+        assert!(discarded.contains("is as it was"), "{discarded}");
+    }
+
+    #[test]
+    fn what_was_not_answered_may_have_been_done() {
+        let lost = || PeerError::new("beta", WireError::Closed);
+        for error in failures(lost) {
+            let state = error.state_left().unwrap();
+            assert!(state.contains("no answer came"), "{state}");
+            assert!(!state.contains("as it was"), "{state}");
+            assert!(!error.remedies().is_empty());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The driver of one replication.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use tokio::time::timeout;
@@ -23,7 +23,7 @@ use crate::plan::{
 };
 use crate::protocol::message::{Failure, NAMES_MAX};
 use crate::stream::compress::Compression;
-use crate::zfs::{Base, Dataset, Scope, Snapshot, ZfsErrorKind};
+use crate::zfs::{Base, ByName, Dataset, Scope, Snapshot, ZfsErrorKind};
 
 /// How long a side may take to let go of holds after a failure. They end with
 /// its session in any case.
@@ -279,10 +279,7 @@ impl Transfers<'_> {
         tree: &[Dataset],
         plan: &TreePlan,
     ) -> Result<(), ReplicateError> {
-        let by_name: HashMap<&DatasetName, &Dataset> = tree
-            .iter()
-            .map(|dataset| (&dataset.name, dataset))
-            .collect();
+        let by_name = ByName::of(tree);
         self.estimates.clear();
         for plan in &plan.datasets {
             let mut estimates = Vec::new();
@@ -488,12 +485,12 @@ impl Transfers<'_> {
         };
         let listed = self.target.tree(place.root, place.scope).await?;
         let tree = listed.unwrap_or_default();
+        let by_name = ByName::of(&tree);
         let wanted: Vec<_> = plan
             .datasets
             .iter()
             .filter_map(|step| {
-                let name = &step.target.dataset;
-                let there = tree.iter().find(|dataset| dataset.name == *name)?;
+                let there = by_name.get(&step.target.dataset)?;
                 let found = there.snapshot_by_guid(step.guid)?;
                 Some((there.name.snapshot(&found.short).ok()?, found.guid))
             })
@@ -514,15 +511,11 @@ impl Transfers<'_> {
         let Some(root) = source_tree.first() else {
             return;
         };
-        let there: HashMap<&DatasetName, &Dataset> = target_tree
-            .iter()
-            .map(|dataset| (&dataset.name, dataset))
-            .collect();
+        let there = ByName::of(target_tree);
         let doomed: Vec<_> = source_tree
             .iter()
             .flat_map(|dataset| {
-                let target = dataset.name.rebase(&root.name, target_root).ok();
-                let target = target.and_then(|name| there.get(&name).copied());
+                let target = there.counterpart(&dataset.name, &root.name, target_root);
                 prune::unsent(series, dataset, target)
             })
             .collect();
@@ -537,21 +530,14 @@ impl Transfers<'_> {
         source_tree: &[Dataset],
         target_tree: &[Dataset],
     ) {
-        let find = |tree: &'_ [Dataset], name: &DatasetName| {
-            tree.iter().position(|dataset| dataset.name == *name)
-        };
+        let (here, there) = (ByName::of(source_tree), ByName::of(target_tree));
         let mut source_doomed = Vec::new();
         let mut target_doomed = Vec::new();
         for step in &plan.datasets {
-            let source = find(source_tree, &step.snapshot.dataset);
-            let target = find(target_tree, &step.target.dataset);
+            let source = here.get(&step.snapshot.dataset);
+            let target = there.get(&step.target.dataset);
             if let (Some(source), Some(target)) = (source, target) {
-                let found = prune::obsolete(
-                    series,
-                    step.guid,
-                    &source_tree[source],
-                    &target_tree[target],
-                );
+                let found = prune::obsolete(series, step.guid, source, target);
                 source_doomed.extend(found.source);
                 target_doomed.extend(found.target);
             }

@@ -293,20 +293,39 @@ impl Frame {
     }
 }
 
+/// A chunk below this size costs more as an entry of a list than as bytes: it
+/// is copied, so that a peer that sends byte by byte takes no more memory than
+/// one that does not.
+const SMALL_CHUNK_BYTES: usize = 1024;
+
 /// Cuts the bytes of a connection into frames. Keeps at most one unfinished
 /// frame and the chunk that was pushed last.
 #[derive(Debug, Default)]
 pub struct Decoder {
     chunks: VecDeque<Bytes>,
+    /// Small chunks that came last, after all of `chunks`.
+    tail: BytesMut,
     buffered_bytes: usize,
 }
 
 impl Decoder {
     /// Takes the next bytes of the connection.
     pub fn push(&mut self, chunk: Bytes) {
-        if !chunk.is_empty() {
-            self.buffered_bytes += chunk.len();
+        if chunk.is_empty() {
+            return;
+        }
+        self.buffered_bytes += chunk.len();
+        if chunk.len() < SMALL_CHUNK_BYTES {
+            self.tail.extend_from_slice(&chunk);
+        } else {
+            self.close_tail();
             self.chunks.push_back(chunk);
+        }
+    }
+
+    fn close_tail(&mut self) {
+        if !self.tail.is_empty() {
+            self.chunks.push_back(self.tail.split().freeze());
         }
     }
 
@@ -345,9 +364,8 @@ impl Decoder {
     /// waited for.
     fn refuse_rubbish(&self) -> Result<Option<Frame>, FrameError> {
         let head: Vec<u8> = self
-            .chunks
-            .iter()
-            .flat_map(|chunk| chunk.iter().copied())
+            .pieces()
+            .flat_map(|piece| piece.iter().copied())
             .take(MAGIC.len())
             .collect();
         if MAGIC.starts_with(&head) {
@@ -357,15 +375,21 @@ impl Decoder {
         }
     }
 
+    /// What is buffered, in order.
+    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
+        let chunks = self.chunks.iter().map(|chunk| &chunk[..]);
+        chunks.chain(std::iter::once(&self.tail[..]))
+    }
+
     fn peek_header(&self) -> Option<[u8; HEADER_BYTES]> {
         if self.buffered_bytes < HEADER_BYTES {
             return None;
         }
         let mut header = [0; HEADER_BYTES];
         let mut filled = 0;
-        for chunk in &self.chunks {
-            let count = chunk.len().min(HEADER_BYTES - filled);
-            header[filled..filled + count].copy_from_slice(&chunk[..count]);
+        for piece in self.pieces() {
+            let count = piece.len().min(HEADER_BYTES - filled);
+            header[filled..filled + count].copy_from_slice(&piece[..count]);
             filled += count;
             if filled == HEADER_BYTES {
                 break;
@@ -377,6 +401,7 @@ impl Decoder {
     /// Removes `count` buffered bytes; without a copy if one chunk holds them.
     fn take(&mut self, count: usize) -> Bytes {
         self.buffered_bytes -= count;
+        self.close_tail();
         let first = self
             .chunks
             .front_mut()
@@ -436,6 +461,22 @@ mod tests {
                 assert_eq!(got.verified_payload().unwrap(), sent.payload());
             }
         }
+    }
+
+    #[test]
+    fn a_message_that_comes_byte_by_byte_takes_no_more_memory_than_it_has_bytes() {
+        let message = vec![b'x'; 1 << 20];
+        let wire = Frame::stored(Kind::Message, 0, 1, &message).into_wire();
+        let mut decoder = Decoder::default();
+        for n in 0..wire.len() {
+            assert!(decoder.next_frame().unwrap().is_none());
+            decoder.push(wire.slice(n..=n));
+            assert!(decoder.chunks.len() <= 1);
+            assert!(decoder.tail.capacity() <= 2 * wire.len().max(SMALL_CHUNK_BYTES));
+        }
+        let frame = decoder.next_frame().unwrap().unwrap();
+        assert_eq!(frame.verified_payload().unwrap(), message);
+        assert_eq!(decoder.buffered_bytes, 0);
     }
 
     #[test]

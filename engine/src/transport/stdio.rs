@@ -123,12 +123,21 @@ impl Inbound {
 }
 
 fn read(input: &OwnedFd, received: &Inbound) {
+    let mut buffer = Vec::with_capacity(INBOUND_CHUNK_BYTES_MAX);
     let error = loop {
-        let mut chunk = Vec::with_capacity(INBOUND_CHUNK_BYTES_MAX);
-        match rustix::io::read(input, spare_capacity(&mut chunk)) {
+        buffer.clear();
+        match rustix::io::read(input, spare_capacity(&mut buffer)) {
             Ok(0) => break None,
-            Ok(_) => {
-                if !received.send(chunk.into()) {
+            Ok(count) => {
+                // A chunk keeps all of its buffer in memory. A peer that sends
+                // little at a time must not fill ours with empty ones.
+                let chunk = if count < INBOUND_CHUNK_BYTES_MAX / 4 {
+                    Bytes::copy_from_slice(&buffer)
+                } else {
+                    let next = Vec::with_capacity(INBOUND_CHUNK_BYTES_MAX);
+                    std::mem::replace(&mut buffer, next).into()
+                };
+                if !received.send(chunk) {
                     return;
                 }
             }

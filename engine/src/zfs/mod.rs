@@ -19,6 +19,7 @@ use crate::name::{BookmarkName, CreateTxg, DatasetName, Guid, Ivset, ShortName, 
 use crate::stream::record::BeginRecord;
 
 mod absent;
+mod by_name;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod error;
@@ -32,6 +33,7 @@ mod transfer;
 pub mod userland;
 
 pub use absent::Absent;
+pub(crate) use by_name::ByName;
 pub use error::{ItemError, ZfsError, ZfsErrorKind};
 pub use pools::Pools;
 pub use transfer::{

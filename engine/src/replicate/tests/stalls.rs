@@ -259,6 +259,34 @@ async fn a_helper_that_answers_nothing_but_beats_is_given_up_after_the_stall_tim
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_helper_that_takes_no_question_is_given_up_after_the_stall_timeout() {
+    let (near, far) = crate::transport::local::pair();
+    tokio::spawn(async move {
+        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let halves = greeted.unwrap();
+        std::future::pending::<()>().await;
+        drop(halves);
+    });
+    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+        .await
+        .unwrap();
+    let stall = Duration::from_secs(600);
+    peer.limit_stalls(Some(stall));
+    let is_full = async {
+        loop {
+            let block = Frame::stored(Kind::Data, 1, 0, b"block");
+            peer.writer.send(block).await.unwrap();
+        }
+    };
+    let full = tokio::time::timeout(Duration::from_millis(10), is_full).await;
+    assert!(full.is_err() && peer.writer.is_full());
+    let asked = tokio::time::Instant::now();
+    let error = peer.release().await.unwrap_err();
+    assert_eq!(asked.elapsed(), stall);
+    assert!(matches!(*error.cause, PeerCause::Stalled { .. }), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn heartbeats_of_the_helper_keep_a_long_question_alive() {
     let (near, far) = crate::transport::local::pair();
     tokio::spawn(async move {

@@ -11,7 +11,7 @@ use super::round::Round;
 use crate::name::{BookmarkName, ShortName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{Target, TargetKind};
-use crate::zfs::{Dataset, NewBookmark};
+use crate::zfs::{ByName, Dataset, NewBookmark};
 
 impl Round<'_> {
     /// What the other targets may have is marked on this one before it commits:
@@ -33,9 +33,9 @@ impl Round<'_> {
         }
         let tree = self.side(&target.dst).tree(peer).await?;
         let mut bequest = Bequest::default();
+        let tree = ByName::of(&tree);
         for here in source_tree {
-            let name = here.name.rebase(&self.sends.src, &target.dst).ok();
-            let there = name.and_then(|name| tree.iter().find(|dataset| dataset.name == name));
+            let there = tree.counterpart(&here.name, &self.sends.src, &target.dst);
             let Some(there) = there else { continue };
             for heir in &heirs {
                 bequest.add(heir, here, there, &self.resource.names.sent);

@@ -22,7 +22,7 @@ use crate::name::{DatasetName, NameError, ShortName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{KeepOld, Target};
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
-use crate::zfs::{Dataset, Scope};
+use crate::zfs::{ByName, Dataset, Scope};
 
 /// Where what is sent arrives.
 pub(super) enum Place {
@@ -317,11 +317,9 @@ fn is_whole(
 ) -> bool {
     let sent = &round.resource.names.sent;
     let mut first = None;
+    let copy = ByName::of(copy);
     source_tree.iter().all(|here| {
-        let name = here.name.rebase(&round.sends.src, new).ok();
-        let there = copy
-            .iter()
-            .find(|dataset| Some(&dataset.name) == name.as_ref());
+        let there = copy.counterpart(&here.name, &round.sends.src, new);
         let committed = there.and_then(|there| there.snapshot_by_name(sent));
         let known = committed.and_then(|committed| here.snapshot_by_guid(committed.guid));
         known.is_some_and(|known| *first.get_or_insert(&known.short) == &known.short)

@@ -23,7 +23,7 @@ use super::stale::knows;
 use crate::name::{DatasetName, Guid, ShortName};
 use crate::peer::{Peer, PeerError};
 use crate::sync::config::{Naming, NodeName, Resource, SnapshotNames, Target};
-use crate::zfs::{Dataset, Scope, Snapshot};
+use crate::zfs::{ByName, Dataset, Scope, Snapshot};
 
 /// One rename, of one snapshot or of all of that name in a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,13 +90,17 @@ impl Round<'_> {
     }
 
     fn source_renames(&self, tree: &[Dataset], copies: &[(&Target, Vec<Dataset>)]) -> Vec<Rename> {
+        let by_name = copies
+            .iter()
+            .map(|(target, copy)| (*target, ByName::of(copy)));
+        let copies: Vec<_> = by_name.collect();
         let is_ours = |here: &Dataset, snapshot: &Snapshot| {
             let marked = |target: &Target| {
                 let marks = Marks::new(&self.resource.rid, target);
                 marks.guids(here).contains(&snapshot.guid)
             };
-            let shared = |target: &Target, copy: &[Dataset]| {
-                let there = counterpart(here, &self.sends.src, copy, &target.dst);
+            let shared = |target: &Target, copy: &ByName<'_>| {
+                let there = copy.counterpart(&here.name, &self.sends.src, &target.dst);
                 there.is_some_and(|there| self.shares(here, there, snapshot.guid))
             };
             self.sends.targets.iter().any(marked)
@@ -161,8 +165,9 @@ impl Round<'_> {
         tree: &[Dataset],
     ) -> Vec<Rename> {
         let marks = Marks::new(&self.resource.rid, target);
+        let source = ByName::of(source_tree);
         let is_ours = |there: &Dataset, snapshot: &Snapshot| {
-            let here = counterpart(there, &target.dst, source_tree, &self.sends.src);
+            let here = source.counterpart(&there.name, &target.dst, &self.sends.src);
             here.is_some_and(|here| {
                 marks.guids(here).contains(&snapshot.guid)
                     || knows(here, snapshot.guid)
@@ -281,15 +286,4 @@ impl Round<'_> {
         }
         Ok(())
     }
-}
-
-/// The dataset of `tree`, below `to`, at the place of `dataset`, below `from`.
-fn counterpart<'t>(
-    dataset: &Dataset,
-    from: &DatasetName,
-    tree: &'t [Dataset],
-    to: &DatasetName,
-) -> Option<&'t Dataset> {
-    let name = dataset.name.rebase(from, to).ok()?;
-    tree.iter().find(|found| found.name == name)
 }

@@ -24,7 +24,7 @@ use crate::stream::compress::Compression;
 use crate::sync::config::{KeepOld, NodeName, OnModified, Resource, Sends, Service, Target};
 use crate::sync::moment::UtcSeconds;
 use crate::sync::state::{DatasetSnapshot, Mode, Synced};
-use crate::zfs::{Dataset, Scope, SendMode, ZfsErrorKind};
+use crate::zfs::{ByName, Dataset, Scope, SendMode, ZfsErrorKind};
 
 /// Which `tosend` a round brings over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,16 +253,14 @@ impl<'a> Round<'a> {
         transfers.discard(&plan).await?;
         let mut marks = Marks::new(&self.resource.rid, target);
         let tosend = &self.resource.names.tosend;
+        let (there, spare) = (ByName::of(target_tree), ByName::of(&extent.spare));
         let has = |dataset: &Dataset, guid: Guid| {
-            let in_tree = |tree: &[Dataset], root: &DatasetName| {
-                let name = dataset.name.rebase(&self.sends.src, root).ok();
-                let there = name.and_then(|name| tree.iter().find(|found| found.name == name));
+            let in_tree = |tree: &ByName<'_>, root: &DatasetName| {
+                let there = tree.counterpart(&dataset.name, &self.sends.src, root);
                 there.is_some_and(|there| there.snapshot_by_guid(guid).is_some())
             };
-            in_tree(target_tree, &target.dst)
-                || extent
-                    .spare_root
-                    .is_some_and(|root| in_tree(&extent.spare, root))
+            in_tree(&there, &target.dst)
+                || extent.spare_root.is_some_and(|root| in_tree(&spare, root))
         };
         let marked = marks
             .begin(transfers.source, source_tree, tosend, &plan, has)
@@ -373,9 +371,10 @@ impl<'a> Round<'a> {
     ) -> Result<Vec<Dataset>, TargetError> {
         let side = self.side(&self.sends.dst);
         let mut committed = false;
+        let by_name = ByName::of(&target_tree);
         for source in source_tree {
             let name = source.name.rebase(&self.sends.src, &target.dst)?;
-            let Some(there) = target_tree.iter().find(|dataset| dataset.name == name) else {
+            let Some(there) = by_name.get(&name) else {
                 continue;
             };
             let tosend = &self.resource.names.tosend;
@@ -422,11 +421,10 @@ impl<'a> Round<'a> {
         let tree = side.tree(peer).await?;
         let mut to_rotate = false;
         let mut bases = Vec::new();
+        let by_name = ByName::of(&tree);
         for step in &plan.datasets {
-            let found = tree
-                .iter()
-                .find(|dataset| dataset.name == step.target.dataset)
-                .and_then(|dataset| dataset.snapshot_by_guid(step.guid));
+            let found = by_name.get(&step.target.dataset);
+            let found = found.and_then(|dataset| dataset.snapshot_by_guid(step.guid));
             match found {
                 None => {
                     let snapshot = step.target.clone();
@@ -454,7 +452,7 @@ impl<'a> Round<'a> {
         for step in plan
             .datasets
             .iter()
-            .filter(|step| self.is_tosend(step, &tree))
+            .filter(|step| self.is_tosend(step, &by_name))
         {
             let child = Side {
                 root: &step.target.dataset,
@@ -467,13 +465,10 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    fn is_tosend(&self, step: &DatasetPlan, tree: &[Dataset]) -> bool {
-        tree.iter().any(|dataset| {
-            dataset.name == step.target.dataset
-                && dataset
-                    .snapshot_by_name(&self.resource.names.tosend)
-                    .is_some_and(|found| found.guid == step.guid)
-        })
+    fn is_tosend(&self, step: &DatasetPlan, tree: &ByName<'_>) -> bool {
+        let there = tree.get(&step.target.dataset);
+        let tosend = there.and_then(|there| there.snapshot_by_name(&self.resource.names.tosend));
+        tosend.is_some_and(|tosend| tosend.guid == step.guid)
     }
 
     /// A pool without bookmarks can be replicated all the same; then a target

@@ -12,7 +12,7 @@ use super::side::Side;
 use crate::hold::Held;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::zfs::Dataset;
+use crate::zfs::{ByName, Dataset};
 
 /// What has to go, and the target's tree without it.
 pub(super) struct Stale {
@@ -34,6 +34,7 @@ impl Stale {
     ) -> Self {
         let mut doomed = Vec::new();
         let mut is_held = false;
+        let source = ByName::of(source);
         for there in &mut tree {
             let Ok(name) = there.name.rebase(side.root, source_root) else {
                 continue; // The plan says so.
@@ -41,7 +42,7 @@ impl Stale {
             // A dataset that the source does not have is renamed with the rest
             // of the tree when the target commits: its `tosend` would become
             // a base that nobody sent.
-            let here = source.iter().find(|dataset| dataset.name == name);
+            let here = source.get(&name);
             let short = &side.names.tosend;
             let Some(at) = there.snapshots.iter().position(|s| s.short == *short) else {
                 continue;
