@@ -12,14 +12,16 @@ mod encryption;
 mod kin;
 mod loss;
 mod partial;
+mod remedy;
 mod tree;
 mod way;
 
-pub use conflict::{Conflict, Hosts, Keeper};
+pub use conflict::{Conflict, Keeper};
 pub use dataset::{DatasetRequest, Step, Way, plan_dataset};
 pub use kin::{Kin, find_kin, known_guids};
 pub use loss::{Clearing, Loss, OnModified, OnNewer};
 pub use partial::{Discard, DiscardReason, LeftBehind, OnPartial, Taken, Unusable};
+pub use remedy::Hosts;
 pub use tree::{
     DatasetPlan, OnRenamed, Skipped, TreePlan, TreeRequest, plan_leftovers, plan_tree, with_arrived,
 };

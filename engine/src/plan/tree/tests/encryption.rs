@@ -159,7 +159,7 @@ fn a_raw_increment_never_goes_onto_a_copy_that_a_key_of_the_target_unlocks() {
         "{conflict}"
     );
     assert!(
-        remedy.contains("on beta: zfs load-key backup && zfs change-key"),
+        remedy.contains("-o keylocation=prompt backup/b (the key that it has by now"),
         "{remedy}"
     );
 }
