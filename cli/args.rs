@@ -17,7 +17,7 @@ use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::STALL_DEFAULT;
 use engine::plan::{OnModified, OnNewer, OnPartial};
-use engine::stream::compress::Compression;
+use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
 use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
 use engine::sync::selection::{Selection, TagExpression};
 
@@ -396,19 +396,23 @@ pub struct Transfer {
     /// How long to wait for a connection, and then for the helper's greeting
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub connect_timeout: Duration,
-    /// Do not compress on the way
-    #[arg(long)]
-    pub no_compression: bool,
+    /// On the way: whatever is fastest (auto), nothing (off), or always this
+    /// level of zstd, from -7 to 19
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = compression,
+        allow_hyphen_values = true)]
+    pub compression: Compression,
 }
 
-impl Transfer {
-    /// Compression on the way.
-    pub fn compression(&self) -> Compression {
-        if self.no_compression {
-            Compression::Off
-        } else {
-            Compression::Adaptive
-        }
+fn compression(text: &str) -> Result<Compression, String> {
+    match text {
+        "auto" => Ok(Compression::Adaptive),
+        "off" => Ok(Compression::Off),
+        level => match level.parse() {
+            Ok(level @ LEVEL_MIN..=LEVEL_MAX) => Ok(Compression::Level(level)),
+            _ => Err(format!(
+                "auto, off, or a whole number from {LEVEL_MIN} to {LEVEL_MAX} is due"
+            )),
+        },
     }
 }
 
@@ -484,6 +488,17 @@ mod tests {
         assert!(remote_image("tank=/i/tank.img").is_ok());
         for text in ["tank=tank.img", "tank=./x", "tank"] {
             assert!(remote_image(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn compression_is_a_word_or_a_level_of_zstd() {
+        assert_eq!(compression("auto"), Ok(Compression::Adaptive));
+        assert_eq!(compression("off"), Ok(Compression::Off));
+        assert_eq!(compression("-7"), Ok(Compression::Level(-7)));
+        assert_eq!(compression("19"), Ok(Compression::Level(19)));
+        for text in ["", "on", "-8", "20", "3.5"] {
+            assert!(compression(text).is_err(), "{text}");
         }
     }
 

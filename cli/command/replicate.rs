@@ -148,7 +148,7 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
         } else {
             Placement::OneMachine
         },
-        compression: args.transfer.compression(),
+        compression: args.transfer.compression,
         loss: args.loss.allowed(),
         intermediary: if args.intermediary {
             Intermediary::Carry

@@ -176,7 +176,7 @@ impl One<'_> {
                 seed: None,
             },
             observer: &*observer,
-            compression: args.transfer.compression(),
+            compression: args.transfer.compression,
         };
         if args.action == SyncAction::Confirm {
             if args.dry_run {

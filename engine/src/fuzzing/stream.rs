@@ -5,10 +5,12 @@ use std::ops::ControlFlow;
 use bytes::Bytes;
 
 use super::forms::{self, Piece};
-use crate::stream::compress::{Compression, Link};
-use crate::stream::frame::{DATA_BYTES_MAX, Decoder, Frame, FrameError, Kind, MESSAGE_BYTES_MAX};
+use crate::stream::compress::Compression;
+use crate::stream::decoder::Decoder;
+use crate::stream::frame::{DATA_BYTES_MAX, Frame, FrameError, Kind, MESSAGE_BYTES_MAX};
 use crate::stream::inbound::Inbound;
 use crate::stream::outbound::Outbound;
+use crate::stream::pool::Pool;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
 use crate::stream::scan::{Counts, Record, ScanError, Scanner, feature_names, with_right_sums};
 
@@ -61,7 +63,7 @@ fn decoded(wire: &[u8], piece: usize) -> (Vec<Frame>, Result<(), FrameError>) {
 /// the end is believed only after all of it. What we frame ourselves comes in.
 pub fn inbound(data: &[u8]) {
     let pieces = forms::pieces(data);
-    let Ok(mut inbound) = Inbound::new(forms::TRANSFER) else {
+    let Ok(mut inbound) = Inbound::new(forms::TRANSFER, &Pool::default()) else {
         return;
     };
     let mut digest = forms::Arrived::default();
@@ -84,17 +86,13 @@ pub fn inbound(data: &[u8]) {
 }
 
 fn ours_comes_in(pieces: &[Piece]) {
-    let mut out = Outbound::new(forms::TRANSFER, Compression::Adaptive);
-    let Ok(mut inbound) = Inbound::new(forms::TRANSFER) else {
+    let pool = Pool::default();
+    let mut out = Outbound::new(forms::TRANSFER, Compression::Level(1), &pool);
+    let Ok(mut inbound) = Inbound::new(forms::TRANSFER, &Pool::default()) else {
         return;
     };
-    for (number, piece) in pieces.iter().enumerate() {
-        let link = if number % 2 == 0 {
-            Link::Full
-        } else {
-            Link::Waiting
-        };
-        let frame = out.data(&piece.payload, link);
+    for piece in pieces {
+        let frame = out.data(&piece.payload);
         let wire = frame.into_wire();
         let (frames, end) = decoded(&wire, 1000);
         assert_eq!((frames.len(), end), (1, Ok(())));

@@ -21,6 +21,7 @@ use crate::protocol::message::{Abort, Failure, Reply};
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::inbound::Inbound;
+use crate::stream::pool::Pool;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
 use crate::stream::scan::{Scanner, feature_names, pool_features};
 use crate::zfs::{DatasetKind, PropertyRefusal, ReceiveRequest, Zfs, ZfsError, ZfsErrorKind};
@@ -35,6 +36,8 @@ pub(super) struct Receiving {
     /// Data, end and abort frames. If it closes before an end or abort frame
     /// came, the connection is gone.
     pub frames: mpsc::Receiver<Frame>,
+    /// Where what was compressed is unpacked.
+    pub pool: Pool,
     pub activity: Activity,
 }
 
@@ -62,7 +65,7 @@ impl Receiving {
     }
 
     fn receive(&mut self) -> Result<Reply, Failure> {
-        let mut inbound = Inbound::new(self.transfer)
+        let mut inbound = Inbound::new(self.transfer, &self.pool)
             .map_err(|error| Failure::Internal(format!("no zstd context: {error}")))?;
         let first = self.next_frame()?;
         let first = inbound.data(&first).map_err(|error| self.damaged(&error))?;

@@ -9,15 +9,18 @@ use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use super::activity::Activity;
 use crate::peer::wire::{Gone, WireWriter};
 use crate::protocol::message::{Abort, Failure};
 use crate::protocol::pulse::WaitsFor;
-use crate::stream::compress::{Compression, Link};
-use crate::stream::frame::{DATA_BYTES_MAX, Frame, Kind};
+use crate::stream::compress::Compression;
+use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
+use crate::stream::pool::Pool;
 use crate::stream::scan::{ScanError, Scanner};
+use crate::stream::tuner::Spent;
 use crate::zfs::{SendRequest, Zfs, ZfsErrorKind};
 
 /// Bytes the kernel may hold between ZFS and us. The default of 64 KiB works;
@@ -31,6 +34,8 @@ pub(super) struct Sending {
     pub transfer: u64,
     pub compression: Compression,
     pub writer: WireWriter,
+    /// Where frames are made.
+    pub pool: Pool,
     /// Set by the serve loop when the driver does not want the rest.
     pub cancelled: Arc<AtomicBool>,
     pub activity: Activity,
@@ -42,7 +47,7 @@ impl Sending {
     /// # Errors
     /// [`Gone`] if the connection ended; then nobody is left to be told.
     pub fn run(self) -> Result<(), Gone> {
-        let mut outbound = Outbound::new(self.transfer, self.compression);
+        let mut outbound = Outbound::new(self.transfer, self.compression, &self.pool);
         let last = match self.stream(&mut outbound)? {
             Ok(()) => outbound.end(),
             Err(failure) => {
@@ -106,11 +111,12 @@ impl Sending {
         mut pipe: std::io::PipeReader,
         outbound: &mut Outbound,
     ) -> Result<Forwarded, Gone> {
-        let mut block = vec![0; DATA_BYTES_MAX];
         let mut scanner = Scanner::default();
+        let mut begun = Instant::now();
         loop {
             self.activity.waits_for(WaitsFor::Zfs);
-            let filled = match fill(&mut pipe, &mut block) {
+            let mut block = outbound.block();
+            let filled = match fill(&mut pipe, block.space()) {
                 Ok(0) => return Ok(Forwarded::All(Box::new(scanner))),
                 Ok(filled) => filled,
                 Err(error) => return Ok(Forwarded::Broken(error)),
@@ -118,17 +124,21 @@ impl Sending {
             if self.cancelled.load(Ordering::Relaxed) {
                 return Ok(Forwarded::Cancelled);
             }
-            if let Err(error) = scanner.check(&block[..filled]) {
+            let made = Instant::now();
+            if let Err(error) = scanner.check(block.filled(filled)) {
                 return Ok(Forwarded::Damaged(error));
             }
-            let link = if self.writer.is_full() {
-                Link::Full
-            } else {
-                Link::Waiting
-            };
-            let frame = outbound.data(&block[..filled], link);
+            let frame = outbound.frame(block, filled);
+            let coded = Instant::now();
             self.activity.waits_for(WaitsFor::OtherSide);
             self.writer.send_blocking(frame)?;
+            let sent = Instant::now();
+            outbound.learn(Spent {
+                made: made - begun,
+                coded: coded - made,
+                waited: sent - coded,
+            });
+            begun = sent;
         }
     }
 }

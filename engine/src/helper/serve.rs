@@ -18,6 +18,7 @@ use crate::protocol::hello::About;
 use crate::protocol::message::{Failure, Reply, Request};
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, FrameError, Kind};
+use crate::stream::pool::Pool;
 use crate::transport::Link;
 use crate::zfs::{Hold, Zfs};
 
@@ -96,6 +97,7 @@ pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
         early: None,
         answering: 0,
         activity,
+        pool: Pool::default(),
     };
     loop {
         let frame = match session.early.take() {
@@ -161,6 +163,8 @@ struct Session {
     answering: u64,
     /// For heartbeats.
     activity: Activity,
+    /// Of all its transfers.
+    pool: Pool,
 }
 
 impl Session {
@@ -192,6 +196,7 @@ impl Session {
                     transfer,
                     compression,
                     writer: self.writer.clone(),
+                    pool: self.pool.clone(),
                     cancelled: Arc::clone(&cancelled),
                     activity: self.activity.clone(),
                 };
@@ -214,6 +219,7 @@ impl Session {
                     to_guid,
                     from_guid,
                     frames,
+                    pool: self.pool.clone(),
                     activity: self.activity.clone(),
                 };
                 let received = self.receive(receiving, queue).await;

@@ -12,7 +12,8 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::error::Family;
 use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
-use crate::stream::frame::{Decoder, Frame, FrameError, Kind};
+use crate::stream::decoder::Decoder;
+use crate::stream::frame::{Frame, FrameError, Kind};
 use crate::transport::{Link, LinkError};
 
 /// How often each side shows that it is alive.
@@ -237,12 +238,6 @@ impl WireWriter {
                 }
             }
         }
-    }
-
-    /// True if the next frame would have to wait.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.outbound.capacity() == 0
     }
 }
 

@@ -64,7 +64,7 @@ impl Pulse {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::frame::Decoder;
+    use crate::stream::decoder::Decoder;
 
     fn over_the_wire(frame: Frame) -> Header {
         let mut decoder = Decoder::default();

@@ -1,124 +1,170 @@
-//! Whether and how hard to compress: decided frame by frame.
+//! Blocks with zstd: at the level that was asked for, or that pays.
 //!
-//! On a link faster than the processor, compression only costs; on a slow one
-//! it multiplies the rate. So frames start stored, and the level rises while
-//! frames wait for the link and falls while the link waits for frames. Data
-//! that does not shrink is left alone for a while.
+//! Data that does not shrink is noticed before it is compressed, by the bytes
+//! that occur in a sample of it.
 
-use super::frame::Codec;
+use serde::{Deserialize, Serialize};
 
-/// zstd levels from cheap to thorough; index 0 is "stored".
-const LEVELS: [i32; 3] = [-3, 1, 3];
+use super::tuner::{LEVELS, Sent, Spent, Tuner};
+
 /// A frame that keeps more than this share of its size is not worth decoding.
 const WORTH_KEEPING_PERCENT: usize = 94;
-/// After data that does not shrink, at most this many frames go uncompressed
-/// before the next attempt.
-const PAUSE_FRAMES_MAX: u32 = 32;
+/// Levels of zstd that may be asked for. Lower ones save next to nothing, and
+/// higher ones take more memory than a frame is worth.
+pub const LEVEL_MIN: i32 = -7;
+/// See [`LEVEL_MIN`].
+pub const LEVEL_MAX: i32 = 19;
 
-/// Whether the link kept up with the last frame.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Link {
-    /// The queue to the link has room: the link waits for us.
-    Waiting,
-    /// The queue is full: we wait for the link.
-    Full,
-}
+/// Of each so many bytes this many are looked at.
+const SAMPLE_EVERY_BYTES: usize = 64 * 1024;
+const SAMPLE_BYTES: usize = 4 * 1024;
+/// Samples with more bits per byte than this do not shrink. Encrypted and
+/// compressed data has 7.98 or more in a sample of 64 KiB.
+const HOPELESS_BITS: f64 = 7.97;
 
 /// What the user asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Compression {
-    /// As this module's text says.
+    /// What is fastest, as [`super::tuner`] finds out.
     #[default]
     Adaptive,
     /// Never.
     Off,
+    /// Always at this level of zstd, from [`LEVEL_MIN`] to [`LEVEL_MAX`]; what
+    /// does not shrink is stored all the same.
+    Level(i32),
 }
 
-/// The state of the decision, and the zstd context it reuses.
+/// The decision, and the zstd context that is used again.
 pub struct Compressor {
     compression: Compression,
-    /// 0: stored; n: `LEVELS[n - 1]`.
-    effort: usize,
-    pause_frames: u32,
-    pause_length_frames: u32,
+    tuner: Tuner,
+    /// The level of the context.
     context: Option<(i32, zstd::bulk::Compressor<'static>)>,
-    coded: Vec<u8>,
+    /// Of the block that was coded last.
+    last: Option<Sent>,
 }
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Compressor")
-            .field("effort", &self.effort)
+            .field("tuner", &self.tuner)
             .finish_non_exhaustive()
     }
 }
 
 impl Compressor {
-    /// Starts with stored frames.
+    /// Starts with stored blocks, unless a level was asked for.
     #[must_use]
     pub fn new(compression: Compression) -> Self {
         Self {
             compression,
-            effort: 0,
-            pause_frames: 0,
-            pause_length_frames: 1,
+            tuner: Tuner::default(),
             context: None,
-            coded: Vec::new(),
+            last: None,
         }
     }
 
-    /// Codes one block: the codec and the bytes to send.
-    pub fn code<'a>(&'a mut self, raw: &'a [u8], link: Link) -> (Codec, &'a [u8]) {
-        self.effort = match (self.compression, link) {
-            (Compression::Off, _) => 0,
-            (Compression::Adaptive, Link::Full) => (self.effort + 1).min(LEVELS.len()),
-            (Compression::Adaptive, Link::Waiting) => self.effort.saturating_sub(1),
-        };
-        if self.effort == 0 {
-            return (Codec::Stored, raw);
+    /// The zstd level for the next block; `None`: it is to be stored.
+    #[must_use]
+    pub fn level(&self) -> Option<i32> {
+        match self.compression {
+            Compression::Off => None,
+            Compression::Level(level) => Some(level.clamp(LEVEL_MIN, LEVEL_MAX)),
+            Compression::Adaptive => LEVELS[self.tuner.level()],
         }
-        if self.pause_frames > 0 {
-            self.pause_frames -= 1;
-            return (Codec::Stored, raw);
-        }
-        if self.compress(raw) {
-            self.pause_length_frames = 1;
-            return (Codec::Zstd, &self.coded);
-        }
-        self.pause_frames = self.pause_length_frames;
-        self.pause_length_frames = (self.pause_length_frames * 2).min(PAUSE_FRAMES_MAX);
-        (Codec::Stored, raw)
     }
 
-    /// True if `self.coded` holds a form of `raw` that is worth sending.
-    fn compress(&mut self, raw: &[u8]) -> bool {
-        let level = LEVELS[self.effort - 1];
-        if self
-            .context
-            .as_ref()
-            .is_none_or(|(current, _)| *current != level)
-        {
-            // Without a context the frame travels stored: slower, never wrong.
-            self.context = zstd::bulk::Compressor::new(level)
-                .ok()
-                .map(|context| (level, context));
-        }
-        let Some((_, context)) = &mut self.context else {
-            return false;
-        };
-        self.coded.clear();
-        self.coded
-            .reserve(zstd::zstd_safe::compress_bound(raw.len()));
-        let worth_bytes = raw.len() / 100 * WORTH_KEEPING_PERCENT;
-        context
-            .compress_to_buffer(raw, &mut self.coded)
-            .is_ok_and(|coded| coded < worth_bytes)
+    /// Codes a block into `into` at [`Self::level`]: the number of bytes, or
+    /// `None` if it is to be stored, since it does not shrink. `into` has room
+    /// for `raw`.
+    pub fn code(&mut self, raw: &[u8], into: &mut [u8]) -> Option<usize> {
+        let coded = self.level().and_then(|level| {
+            if is_hopeless(raw) {
+                return None;
+            }
+            self.compress(level, raw, into)
+        });
+        self.note(raw.len(), coded.unwrap_or(raw.len()));
+        coded
     }
+
+    /// A block of so many bytes goes out as it is.
+    pub fn store(&mut self, raw_bytes: usize) {
+        self.note(raw_bytes, raw_bytes);
+    }
+
+    fn note(&mut self, raw_bytes: usize, coded_bytes: usize) {
+        self.last = Some(Sent {
+            level: self.tuner.level(),
+            raw_bytes,
+            coded_bytes,
+            spent: Spent::default(),
+        });
+    }
+
+    /// What the block that was coded last took, until it was on its way.
+    pub fn learn(&mut self, spent: Spent) {
+        if self.compression != Compression::Adaptive {
+            return;
+        }
+        if let Some(last) = self.last.take() {
+            self.tuner.learn(&Sent { spent, ..last });
+        }
+    }
+
+    fn compress(&mut self, level: i32, raw: &[u8], into: &mut [u8]) -> Option<usize> {
+        // Without a context the block travels stored: slower, never wrong.
+        match &mut self.context {
+            Some((current, _)) if *current == level => {}
+            Some((current, context)) => {
+                context.set_compression_level(level).ok()?;
+                *current = level;
+            }
+            None => {
+                let context = zstd::bulk::Compressor::new(level).ok()?;
+                self.context = Some((level, context));
+            }
+        }
+        let (_, context) = self.context.as_mut()?;
+        // Where it does not fit it is not worth keeping.
+        let room = into.len().min(raw.len() / 100 * WORTH_KEEPING_PERCENT);
+        context.compress_to_buffer(raw, &mut into[..room]).ok()
+    }
+}
+
+/// True if `raw` looks like noise: compressed before, or encrypted.
+fn is_hopeless(raw: &[u8]) -> bool {
+    if raw.len() < SAMPLE_EVERY_BYTES {
+        return false;
+    }
+    // Four tables, since a processor waits for a count it has just changed.
+    let mut counts = [[0u32; 256]; 4];
+    let mut sampled = 0u32;
+    for part in raw.chunks(SAMPLE_EVERY_BYTES) {
+        let (quads, _) = part[..part.len().min(SAMPLE_BYTES)].as_chunks::<4>();
+        for quad in quads {
+            for (count, byte) in counts.iter_mut().zip(quad) {
+                count[usize::from(*byte)] += 1;
+            }
+        }
+        sampled += u32::try_from(quads.len() * 4).expect("a sample is small");
+    }
+    let all = f64::from(sampled);
+    let bits: f64 = (0..256)
+        .map(|byte| f64::from(counts.iter().map(|count| count[byte]).sum::<u32>()))
+        .filter(|count| *count > 0.0)
+        .map(|count| count / all * (all / count).log2())
+        .sum();
+    // A small sample of noise is less even than noise.
+    bits > HOPELESS_BITS - 256.0 / all
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn noise(length: usize) -> Vec<u8> {
@@ -128,43 +174,75 @@ mod tests {
         out
     }
 
+    fn text(length: usize) -> Vec<u8> {
+        let words = b"any words will do as long as they come again and again ";
+        words.iter().copied().cycle().take(length).collect()
+    }
+
     #[test]
-    fn a_fast_link_gets_stored_frames() {
-        let mut compressor = Compressor::new(Compression::Adaptive);
-        let text = vec![b'a'; 4096];
-        for _ in 0..10 {
-            assert_eq!(compressor.code(&text, Link::Waiting).0, Codec::Stored);
+    fn a_level_that_is_asked_for_is_used_from_the_first_block_on() {
+        let raw = text(1 << 20);
+        let mut into = vec![0; raw.len()];
+        for level in [LEVEL_MIN, 1, LEVEL_MAX, 1000] {
+            let mut compressor = Compressor::new(Compression::Level(level));
+            let coded = compressor.code(&raw, &mut into).unwrap();
+            let back = zstd::bulk::decompress(&into[..coded], raw.len()).unwrap();
+            assert_eq!(back, raw);
         }
     }
 
     #[test]
-    fn a_slow_link_gets_compressed_frames_until_it_keeps_up() {
-        let mut compressor = Compressor::new(Compression::Adaptive);
-        let text = vec![b'a'; 4096];
-        for _ in 0..5 {
-            assert_eq!(compressor.code(&text, Link::Full).0, Codec::Zstd);
+    fn noise_is_noticed_before_it_is_compressed_and_nothing_else_is_taken_for_it() {
+        for bytes in [SAMPLE_EVERY_BYTES, 300_000, 1 << 20] {
+            assert!(is_hopeless(&noise(bytes)), "{bytes}");
         }
-        let codecs: Vec<_> = (0..4)
-            .map(|_| compressor.code(&text, Link::Waiting).0)
+        assert!(!is_hopeless(&text(1 << 20)));
+        // Half of it is worth the while.
+        let mixed: Vec<u8> = noise(1 << 20)
+            .chunks(128 * 1024)
+            .zip(text(1 << 20).chunks(128 * 1024))
+            .enumerate()
+            .flat_map(|(n, (noise, text))| if n % 2 == 0 { noise } else { text }.to_vec())
             .collect();
-        assert_eq!(codecs.last(), Some(&Codec::Stored));
+        assert!(!is_hopeless(&mixed));
+        // As is anything with seven and a half bits per byte.
+        let narrow: Vec<u8> = noise(1 << 20).iter().map(|byte| byte % 182).collect();
+        assert!(!is_hopeless(&narrow));
     }
 
     #[test]
-    fn data_that_does_not_shrink_is_tried_ever_more_rarely() {
-        let mut compressor = Compressor::new(Compression::Adaptive);
-        let noise = noise(1 << 16);
-        for _ in 0..100 {
-            let (codec, bytes) = compressor.code(&noise, Link::Full);
-            assert_eq!(codec, Codec::Stored);
-            assert_eq!(bytes.len(), noise.len());
-        }
-        assert_eq!(compressor.pause_length_frames, PAUSE_FRAMES_MAX);
+    fn what_does_not_shrink_is_stored() {
+        let raw: Vec<u8> = noise(60_000);
+        let mut into = vec![0; raw.len()];
+        let mut compressor = Compressor::new(Compression::Level(3));
+        assert_eq!(compressor.code(&raw, &mut into), None);
     }
 
     #[test]
     fn off_means_off() {
+        let raw = text(4096);
         let mut compressor = Compressor::new(Compression::Off);
-        assert_eq!(compressor.code(&[b'a'; 4096], Link::Full).0, Codec::Stored);
+        assert_eq!(compressor.code(&raw, &mut vec![0; 4096]), None);
+    }
+
+    #[test]
+    fn a_link_that_makes_us_wait_gets_compressed_blocks() {
+        let raw = text(1 << 20);
+        let mut into = vec![0; raw.len()];
+        let mut compressor = Compressor::new(Compression::Adaptive);
+        let mut stored = 0;
+        for _ in 0..200 {
+            let coded = compressor.code(&raw, &mut into);
+            stored += usize::from(coded.is_none());
+            let bytes = coded.unwrap_or(raw.len());
+            compressor.learn(Spent {
+                made: Duration::from_millis(1),
+                coded: Duration::from_millis(3),
+                // A megabyte in a second.
+                waited: Duration::from_micros(bytes as u64),
+            });
+        }
+        assert!((1..40).contains(&stored), "{stored} were stored");
+        assert!(compressor.level().is_some());
     }
 }

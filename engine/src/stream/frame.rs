@@ -18,9 +18,9 @@
 //!
 //! Integers are little-endian.
 
-use std::collections::VecDeque;
+use bytes::{Bytes, BytesMut};
 
-use bytes::{Buf, Bytes, BytesMut};
+use super::pool::Buffer;
 
 /// Size of a frame header in bytes.
 pub const HEADER_BYTES: usize = 64;
@@ -31,7 +31,7 @@ pub const DATA_BYTES_MAX: usize = 1 << 20;
 /// the protocol module for how listings are cut.
 pub const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
-const MAGIC: [u8; 4] = *b"zfry";
+pub(super) const MAGIC: [u8; 4] = *b"zfry";
 const VERSION: u8 = 1;
 
 /// What a frame carries.
@@ -151,7 +151,7 @@ impl Header {
         out
     }
 
-    fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
+    pub(super) fn decode(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FrameError> {
         if bytes[..4] != MAGIC {
             return Err(FrameError::NotAFrame(printable(&bytes[..16])));
         }
@@ -238,23 +238,33 @@ impl Frame {
             coded_bytes: payload.len(),
             hash: *blake3::hash(payload).as_bytes(),
         };
-        Self::assemble(header, payload)
-    }
-
-    /// A frame from a header and the payload in coded form.
-    pub(super) fn assemble(header: Header, coded: &[u8]) -> Self {
-        debug_assert_eq!(
-            header.coded_bytes,
-            coded.len(),
-            "header and payload belong together"
-        );
-        let mut wire = BytesMut::with_capacity(HEADER_BYTES + coded.len());
+        let mut wire = BytesMut::with_capacity(HEADER_BYTES + payload.len());
         wire.extend_from_slice(&header.encode());
-        wire.extend_from_slice(coded);
+        wire.extend_from_slice(payload);
         Self {
             header,
             wire: wire.freeze(),
         }
+    }
+
+    /// A frame whose payload stands in `buffer` already, in coded form, after
+    /// the room for the header.
+    pub(super) fn in_buffer(header: Header, mut buffer: Buffer) -> Self {
+        buffer[..HEADER_BYTES].copy_from_slice(&header.encode());
+        Self {
+            header,
+            wire: buffer.into_bytes(HEADER_BYTES + header.coded_bytes),
+        }
+    }
+
+    /// A frame as it came: its header, and all of it.
+    pub(super) fn from_wire(header: Header, wire: Bytes) -> Self {
+        debug_assert_eq!(
+            HEADER_BYTES + header.coded_bytes,
+            wire.len(),
+            "header and payload belong together"
+        );
+        Self { header, wire }
     }
 
     /// The bytes that go over the connection.
@@ -290,232 +300,5 @@ impl Frame {
             return Err(FrameError::Hash(self.header.sequence));
         }
         Ok(self.payload())
-    }
-}
-
-/// A chunk below this size costs more as an entry of a list than as bytes: it
-/// is copied, so that a peer that sends byte by byte takes no more memory than
-/// one that does not.
-const SMALL_CHUNK_BYTES: usize = 1024;
-
-/// Cuts the bytes of a connection into frames. Keeps at most one unfinished
-/// frame and the chunk that was pushed last.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    chunks: VecDeque<Bytes>,
-    /// Small chunks that came last, after all of `chunks`.
-    tail: BytesMut,
-    buffered_bytes: usize,
-}
-
-impl Decoder {
-    /// Takes the next bytes of the connection.
-    pub fn push(&mut self, chunk: Bytes) {
-        if chunk.is_empty() {
-            return;
-        }
-        self.buffered_bytes += chunk.len();
-        if chunk.len() < SMALL_CHUNK_BYTES {
-            self.tail.extend_from_slice(&chunk);
-        } else {
-            self.close_tail();
-            self.chunks.push_back(chunk);
-        }
-    }
-
-    fn close_tail(&mut self) {
-        if !self.tail.is_empty() {
-            self.chunks.push_back(self.tail.split().freeze());
-        }
-    }
-
-    /// The next complete frame, if there is one.
-    ///
-    /// # Errors
-    /// [`FrameError`]; the connection is useless afterwards.
-    pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        let Some(header_bytes) = self.peek_header() else {
-            return self.refuse_rubbish();
-        };
-        let header = Header::decode(&header_bytes)?;
-        let frame_bytes = HEADER_BYTES + header.coded_bytes;
-        if self.buffered_bytes < frame_bytes {
-            return Ok(None);
-        }
-        Ok(Some(Frame {
-            header,
-            wire: self.take(frame_bytes),
-        }))
-    }
-
-    /// To be asked when the connection has ended.
-    ///
-    /// # Errors
-    /// [`FrameError::Truncated`] if it ended inside a frame.
-    pub fn finish(&self) -> Result<(), FrameError> {
-        if self.buffered_bytes == 0 {
-            Ok(())
-        } else {
-            Err(FrameError::Truncated)
-        }
-    }
-
-    /// A peer that sends less than a header of something else must not be
-    /// waited for.
-    fn refuse_rubbish(&self) -> Result<Option<Frame>, FrameError> {
-        let head: Vec<u8> = self
-            .pieces()
-            .flat_map(|piece| piece.iter().copied())
-            .take(MAGIC.len())
-            .collect();
-        if MAGIC.starts_with(&head) {
-            Ok(None)
-        } else {
-            Err(FrameError::NotAFrame(printable(&head)))
-        }
-    }
-
-    /// What is buffered, in order.
-    fn pieces(&self) -> impl Iterator<Item = &[u8]> {
-        let chunks = self.chunks.iter().map(|chunk| &chunk[..]);
-        chunks.chain(std::iter::once(&self.tail[..]))
-    }
-
-    fn peek_header(&self) -> Option<[u8; HEADER_BYTES]> {
-        if self.buffered_bytes < HEADER_BYTES {
-            return None;
-        }
-        let mut header = [0; HEADER_BYTES];
-        let mut filled = 0;
-        for piece in self.pieces() {
-            let count = piece.len().min(HEADER_BYTES - filled);
-            header[filled..filled + count].copy_from_slice(&piece[..count]);
-            filled += count;
-            if filled == HEADER_BYTES {
-                break;
-            }
-        }
-        Some(header)
-    }
-
-    /// Removes `count` buffered bytes; without a copy if one chunk holds them.
-    fn take(&mut self, count: usize) -> Bytes {
-        self.buffered_bytes -= count;
-        self.close_tail();
-        let first = self
-            .chunks
-            .front_mut()
-            .expect("the caller saw that enough is buffered");
-        if first.len() >= count {
-            let out = first.split_to(count);
-            if first.is_empty() {
-                self.chunks.pop_front();
-            }
-            return out;
-        }
-        let mut out = BytesMut::with_capacity(count);
-        while out.len() < count {
-            let chunk = self
-                .chunks
-                .front_mut()
-                .expect("the caller saw that enough is buffered");
-            let part = chunk.len().min(count - out.len());
-            out.extend_from_slice(&chunk[..part]);
-            chunk.advance(part);
-            if chunk.is_empty() {
-                self.chunks.pop_front();
-            }
-        }
-        out.freeze()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn decode_all(decoder: &mut Decoder) -> Vec<Frame> {
-        std::iter::from_fn(|| decoder.next_frame().unwrap()).collect()
-    }
-
-    #[test]
-    fn frames_survive_any_cutting_of_the_connection() {
-        let frames: Vec<Frame> = (0..5u8)
-            .map(|n| Frame::stored(Kind::Data, 7, u64::from(n), &vec![n; 100 * usize::from(n)]))
-            .collect();
-        let wire: Vec<u8> = frames
-            .iter()
-            .flat_map(|frame| frame.clone().into_wire())
-            .collect();
-        for cut in 1..200 {
-            let mut decoder = Decoder::default();
-            let mut seen = Vec::new();
-            for chunk in wire.chunks(cut) {
-                decoder.push(Bytes::copy_from_slice(chunk));
-                seen.extend(decode_all(&mut decoder));
-            }
-            decoder.finish().unwrap();
-            assert_eq!(seen.len(), frames.len());
-            for (got, sent) in seen.iter().zip(&frames) {
-                assert_eq!(got.header, sent.header);
-                assert_eq!(got.verified_payload().unwrap(), sent.payload());
-            }
-        }
-    }
-
-    #[test]
-    fn a_message_that_comes_byte_by_byte_takes_no_more_memory_than_it_has_bytes() {
-        let message = vec![b'x'; 1 << 20];
-        let wire = Frame::stored(Kind::Message, 0, 1, &message).into_wire();
-        let mut decoder = Decoder::default();
-        for n in 0..wire.len() {
-            assert!(decoder.next_frame().unwrap().is_none());
-            decoder.push(wire.slice(n..=n));
-            assert!(decoder.chunks.len() <= 1);
-            assert!(decoder.tail.capacity() <= 2 * wire.len().max(SMALL_CHUNK_BYTES));
-        }
-        let frame = decoder.next_frame().unwrap().unwrap();
-        assert_eq!(frame.verified_payload().unwrap(), message);
-        assert_eq!(decoder.buffered_bytes, 0);
-    }
-
-    #[test]
-    fn rubbish_is_refused_before_a_whole_header_is_there() {
-        let mut decoder = Decoder::default();
-        decoder.push(Bytes::from_static(b"zf"));
-        assert!(decoder.next_frame().unwrap().is_none());
-        decoder.push(Bytes::from_static(b"s: command"));
-        let error = decoder.next_frame().unwrap_err();
-        assert!(error.to_string().contains("zfs:"), "{error}");
-    }
-
-    #[test]
-    fn impossible_headers_are_refused() {
-        let good = Frame::stored(Kind::Data, 1, 0, b"abc").into_wire();
-        for (at, value, what) in [
-            (4, 9, "layout 9"),
-            (5, 77, "kind"),
-            (6, 77, "codec"),
-            (7, 1, "reserved"),
-            (18, 0x7f, "length"),
-            (20, 9, "length"),
-        ] {
-            let mut bytes = good.to_vec();
-            bytes[at] = value;
-            let mut decoder = Decoder::default();
-            decoder.push(Bytes::from(bytes));
-            let error = decoder.next_frame().unwrap_err().to_string();
-            assert!(error.contains(what), "byte {at}: {error}");
-        }
-    }
-
-    #[test]
-    fn a_connection_that_ends_inside_a_frame_is_noticed() {
-        let mut wire = Frame::stored(Kind::Message, 0, 0, b"abc").into_wire();
-        wire.truncate(wire.len() - 1);
-        let mut decoder = Decoder::default();
-        decoder.push(wire);
-        assert!(decoder.next_frame().unwrap().is_none());
-        assert_eq!(decoder.finish(), Err(FrameError::Truncated));
     }
 }

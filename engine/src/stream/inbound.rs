@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::frame::{Codec, Frame, FrameError, Kind};
 use super::outbound::{Digest, StreamEnd};
+use super::pool::Pool;
 
 /// Checks and decodes the frames of one transfer.
 pub struct Inbound {
@@ -11,6 +12,8 @@ pub struct Inbound {
     sequence: u64,
     digest: Digest,
     context: zstd::bulk::Decompressor<'static>,
+    /// For what is decompressed.
+    pool: Pool,
 }
 
 impl std::fmt::Debug for Inbound {
@@ -26,12 +29,13 @@ impl Inbound {
     ///
     /// # Errors
     /// If zstd cannot allocate its context.
-    pub fn new(transfer: u64) -> std::io::Result<Self> {
+    pub fn new(transfer: u64, pool: &Pool) -> std::io::Result<Self> {
         Ok(Self {
             transfer,
             sequence: 0,
             digest: Digest::default(),
             context: zstd::bulk::Decompressor::new()?,
+            pool: pool.clone(),
         })
     }
 
@@ -45,15 +49,15 @@ impl Inbound {
         let raw = match header.codec {
             Codec::Stored => frame.payload_bytes(),
             Codec::Zstd => {
-                let mut raw = Vec::with_capacity(header.raw_bytes);
-                let length = self
-                    .context
-                    .decompress_to_buffer(frame.payload(), &mut raw)
-                    .map_err(|_| FrameError::Codec(header.sequence))?;
-                if length != header.raw_bytes {
-                    return Err(FrameError::Codec(header.sequence));
+                let wrong = FrameError::Codec(header.sequence);
+                let mut raw = self.pool.take();
+                let Some(room) = raw.get_mut(..header.raw_bytes) else {
+                    return Err(wrong);
+                };
+                match self.context.decompress_to_buffer(frame.payload(), room) {
+                    Ok(length) if length == header.raw_bytes => raw.into_bytes(length),
+                    _ => return Err(wrong),
                 }
-                Bytes::from(raw)
             }
         };
         if blake3::hash(&raw).as_bytes() != &header.hash {
@@ -106,27 +110,28 @@ impl Inbound {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stream::compress::{Compression, Link};
+    use crate::stream::compress::Compression;
     use crate::stream::outbound::Outbound;
 
     fn blocks() -> Vec<Vec<u8>> {
         (0..6u8).map(|n| vec![n; 1000 + usize::from(n)]).collect()
     }
 
-    fn framed(link: Link) -> (Vec<Frame>, Frame) {
-        let mut outbound = Outbound::new(3, Compression::Adaptive);
-        let frames = blocks()
-            .iter()
-            .map(|block| outbound.data(block, link))
-            .collect();
+    fn framed(compression: Compression) -> (Vec<Frame>, Frame) {
+        let mut outbound = Outbound::new(3, compression, &Pool::default());
+        let frames = blocks().iter().map(|block| outbound.data(block)).collect();
         (frames, outbound.end())
     }
 
     #[test]
     fn what_went_out_comes_in_stored_or_compressed() {
-        for link in [Link::Waiting, Link::Full] {
-            let (frames, end) = framed(link);
-            let mut inbound = Inbound::new(3).unwrap();
+        for (compression, codec) in [
+            (Compression::Off, Codec::Stored),
+            (Compression::Level(1), Codec::Zstd),
+        ] {
+            let (frames, end) = framed(compression);
+            assert_eq!(frames[0].header.codec, codec);
+            let mut inbound = Inbound::new(3, &Pool::default()).unwrap();
             for (frame, block) in frames.iter().zip(blocks()) {
                 assert_eq!(inbound.data(frame).unwrap(), block);
             }
@@ -136,9 +141,9 @@ mod tests {
 
     #[test]
     fn a_missing_doubled_or_exchanged_frame_is_refused() {
-        let (frames, end) = framed(Link::Waiting);
+        let (frames, end) = framed(Compression::Off);
         for order in [vec![0, 2], vec![0, 0], vec![1]] {
-            let mut inbound = Inbound::new(3).unwrap();
+            let mut inbound = Inbound::new(3, &Pool::default()).unwrap();
             let result: Result<(), FrameError> = order
                 .iter()
                 .try_for_each(|&n: &usize| inbound.data(&frames[n]).map(|_| ()));
@@ -147,22 +152,22 @@ mod tests {
                 "{order:?}: {result:?}"
             );
         }
-        let mut inbound = Inbound::new(3).unwrap();
+        let mut inbound = Inbound::new(3, &Pool::default()).unwrap();
         inbound.data(&frames[0]).unwrap();
         assert!(matches!(inbound.end(&end), Err(FrameError::Order { .. })));
     }
 
     #[test]
     fn a_changed_byte_is_refused_wherever_it_is() {
-        let (frames, _) = framed(Link::Full);
+        let (frames, _) = framed(Compression::Level(1));
         let wire = frames[0].clone().into_wire();
         for at in 0..wire.len() {
             let mut bytes = wire.to_vec();
             bytes[at] ^= 0x41;
-            let mut decoder = crate::stream::frame::Decoder::default();
+            let mut decoder = crate::stream::decoder::Decoder::default();
             decoder.push(Bytes::from(bytes));
             let outcome = match decoder.next_frame() {
-                Ok(Some(frame)) => Inbound::new(3).unwrap().data(&frame),
+                Ok(Some(frame)) => Inbound::new(3, &Pool::default()).unwrap().data(&frame),
                 // A longer frame is being waited for: the connection's end tells.
                 Ok(None) => decoder.finish().map(|()| Bytes::new()),
                 Err(error) => Err(error),
@@ -173,8 +178,11 @@ mod tests {
 
     #[test]
     fn frames_of_another_transfer_are_refused() {
-        let (frames, _) = framed(Link::Waiting);
-        let error = Inbound::new(4).unwrap().data(&frames[0]).unwrap_err();
+        let (frames, _) = framed(Compression::Off);
+        let error = Inbound::new(4, &Pool::default())
+            .unwrap()
+            .data(&frames[0])
+            .unwrap_err();
         assert_eq!(
             error,
             FrameError::Transfer {

@@ -10,8 +10,11 @@
 //! Everything here is a function of its input: no I/O, no clock, no runtime.
 
 pub mod compress;
+pub mod decoder;
 pub mod frame;
 pub mod inbound;
 pub mod outbound;
+pub mod pool;
 pub mod record;
 pub mod scan;
+pub mod tuner;

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::compress::{Compression, Compressor, Link};
-use super::frame::{Frame, Header, Kind};
+use super::compress::{Compression, Compressor};
+use super::frame::{Codec, Frame, HEADER_BYTES, Header, Kind};
+use super::pool::{Buffer, Pool};
+use super::tuner::Spent;
 
 /// Totals of a stream: what the end frame carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +49,25 @@ impl Digest {
     }
 }
 
+/// Room for a block, and for the header before it: what ZFS writes is read to
+/// where it is sent from.
+#[derive(Debug)]
+pub struct Block(Buffer);
+
+impl Block {
+    /// Where the bytes go, [`DATA_BYTES_MAX`](super::frame::DATA_BYTES_MAX) of
+    /// them.
+    pub fn space(&mut self) -> &mut [u8] {
+        &mut self.0[HEADER_BYTES..]
+    }
+
+    /// The first of them.
+    #[must_use]
+    pub fn filled(&self, bytes: usize) -> &[u8] {
+        &self.0[HEADER_BYTES..HEADER_BYTES + bytes]
+    }
+}
+
 /// Makes the frames of one transfer.
 #[derive(Debug)]
 pub struct Outbound {
@@ -54,38 +75,69 @@ pub struct Outbound {
     sequence: u64,
     digest: Digest,
     compressor: Compressor,
+    pool: Pool,
 }
 
 impl Outbound {
-    /// The frames of transfer number `transfer`.
+    /// The frames of transfer number `transfer`, in buffers of `pool`.
     #[must_use]
-    pub fn new(transfer: u64, compression: Compression) -> Self {
+    pub fn new(transfer: u64, compression: Compression, pool: &Pool) -> Self {
         Self {
             transfer,
             sequence: 0,
             digest: Digest::default(),
             compressor: Compressor::new(compression),
+            pool: pool.clone(),
         }
     }
 
-    /// The frame for the next block, at most
-    /// [`DATA_BYTES_MAX`](super::frame::DATA_BYTES_MAX) long. `link` says
-    /// whether the link kept up with the one before.
-    pub fn data(&mut self, raw: &[u8], link: Link) -> Frame {
+    /// Room for the next block.
+    #[must_use]
+    pub fn block(&self) -> Block {
+        Block(self.pool.take())
+    }
+
+    /// The frame for the first `filled` bytes of a block.
+    pub fn frame(&mut self, block: Block, filled: usize) -> Frame {
+        let raw = block.filled(filled);
         let hash = *blake3::hash(raw).as_bytes();
-        let (codec, coded) = self.compressor.code(raw, link);
+        let coded = if self.compressor.level().is_some() {
+            let mut coded = self.block();
+            let bytes = self.compressor.code(raw, coded.space());
+            bytes.map(|bytes| (coded, bytes))
+        } else {
+            self.compressor.store(filled);
+            None
+        };
+        let (codec, block, coded_bytes) = match coded {
+            Some((coded, bytes)) => (Codec::Zstd, coded, bytes),
+            None => (Codec::Stored, block, filled),
+        };
         let header = Header {
             kind: Kind::Data,
             codec,
             sequence: self.sequence,
             transfer: self.transfer,
-            raw_bytes: raw.len(),
-            coded_bytes: coded.len(),
+            raw_bytes: filled,
+            coded_bytes,
             hash,
         };
         self.sequence += 1;
         self.digest.add(&header);
-        Frame::assemble(header, coded)
+        Frame::in_buffer(header, block.0)
+    }
+
+    /// The frame for bytes that are elsewhere.
+    pub fn data(&mut self, raw: &[u8]) -> Frame {
+        let mut block = self.block();
+        block.space()[..raw.len()].copy_from_slice(raw);
+        self.frame(block, raw.len())
+    }
+
+    /// What the last frame took, until the connection had it. The next ones are
+    /// compressed accordingly.
+    pub fn learn(&mut self, spent: Spent) {
+        self.compressor.learn(spent);
     }
 
     /// The frame that says: this was all, and ZFS reported success.

@@ -12,9 +12,10 @@ use crate::name::{Guid, SnapshotName};
 use crate::peer::{Peer, PeerCause, PeerError};
 use crate::plan::{DatasetPlan, Step};
 use crate::protocol::message::{Abort, Failure, Reply, Request};
-use crate::stream::compress::{Compression, Link as Pressure};
+use crate::stream::compress::Compression;
 use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
+use crate::stream::pool::Pool;
 use crate::stream::record::RECORD_BYTES;
 use crate::transport::local;
 use crate::zfs::model::{Faults, Model};
@@ -125,17 +126,17 @@ async fn a_stream_that_is_not_what_was_agreed_is_refused_and_nothing_is_received
     let (source, target) = machines(&Faults::default());
     let (stream, guid) = recorded(&source);
     let frames = |transfer: u64| {
-        let mut outbound = Outbound::new(transfer, Compression::Off);
-        let first = outbound.data(&stream[..400], Pressure::Waiting);
-        let second = outbound.data(&stream[400..], Pressure::Waiting);
+        let mut outbound = Outbound::new(transfer, Compression::Off, &Pool::default());
+        let first = outbound.data(&stream[..400]);
+        let second = outbound.data(&stream[400..]);
         (first, second, outbound.end())
     };
     let (first, second, end) = frames(7);
-    let short_end = Outbound::new(7, Compression::Off).end();
+    let short_end = Outbound::new(7, Compression::Off, &Pool::default()).end();
     let mut damaged = second.clone().into_wire().to_vec();
     *damaged.last_mut().unwrap() ^= 1;
     let damaged = {
-        let mut decoder = crate::stream::frame::Decoder::default();
+        let mut decoder = crate::stream::decoder::Decoder::default();
         decoder.push(Bytes::from(damaged));
         decoder.next_frame().unwrap().unwrap()
     };
@@ -199,10 +200,10 @@ async fn a_stream_that_was_damaged_before_it_was_framed_never_reaches_zfs_whole(
     let (source, target) = machines(&Faults::default());
     let (stream, guid) = recorded(&source);
     let framed = |stream: &[u8]| {
-        let mut outbound = Outbound::new(7, Compression::Off);
+        let mut outbound = Outbound::new(7, Compression::Off, &Pool::default());
         let mut frames: Vec<Frame> = stream
             .chunks(400)
-            .map(|block| outbound.data(block, Pressure::Waiting))
+            .map(|block| outbound.data(block))
             .collect();
         frames.push(outbound.end());
         frames
@@ -245,10 +246,8 @@ async fn a_driver_that_goes_away_in_the_middle_leaves_nothing() {
     let (stream, guid) = recorded(&source);
     let mut conversation = ByHand::with(&target, Authorization::everything()).await;
     conversation.receive(guid).await;
-    let mut outbound = Outbound::new(7, Compression::Off);
-    conversation
-        .send(outbound.data(&stream[..400], Pressure::Waiting))
-        .await;
+    let mut outbound = Outbound::new(7, Compression::Off, &Pool::default());
+    conversation.send(outbound.data(&stream[..400])).await;
     drop(conversation);
     // The next conversation may receive the same dataset: nothing is busy.
     let mut next = ByHand::with(&target, Authorization::everything()).await;

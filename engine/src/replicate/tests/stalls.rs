@@ -279,7 +279,7 @@ async fn a_helper_that_takes_no_question_is_given_up_after_the_stall_timeout() {
         }
     };
     let full = tokio::time::timeout(Duration::from_millis(10), is_full).await;
-    assert!(full.is_err() && peer.writer.is_full());
+    assert!(full.is_err());
     let asked = tokio::time::Instant::now();
     let error = peer.release().await.unwrap_err();
     assert_eq!(asked.elapsed(), stall);

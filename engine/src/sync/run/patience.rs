@@ -6,8 +6,10 @@
 //!
 //! - A transfer failed, or a target is away while others are there: it is tried
 //!   for `retry_for`. The source rotates when that has ended.
-//! - What an earlier run left is being completed: all wait for that before the
-//!   group's snapshot, so that it is tried for a minute at most.
+//! - What an earlier run left is being completed, or the source's own tree is
+//!   listed and made ready: all wait for that before the group's snapshot, so
+//!   that it is tried for a minute at most. The snapshot itself is not tried
+//!   again: its triggers may have stopped a database.
 //! - None of a resource's targets can be reached: they are tried for
 //!   `retry_for` before anything is done, since one of them may have a part of
 //!   the `tosend` that is there. The resource's snapshot is not one of the
@@ -56,13 +58,6 @@ impl Patience {
             }),
             seed: self.seed,
         }
-    }
-
-    /// What is the source's own, while everybody waits for it.
-    fn of_source(&self, action: Action, resource: &Resource) -> Backoff {
-        let mut persistence = self.persistence(action, resource);
-        persistence.retry_for = persistence.retry_for.min(LEFTOVER_RETRY_MAX);
-        Backoff::new(persistence)
     }
 
     /// How long nothing may move in a transfer of the resource.
@@ -138,6 +133,34 @@ impl<'a> Trials<'a> {
     }
 }
 
+/// The attempts for something of the source's own. All targets wait for it, so
+/// that it is tried for a minute at most.
+pub(super) struct SourceTrials<'a> {
+    observer: &'a dyn Observer,
+    backoff: Backoff,
+}
+
+impl<'a> SourceTrials<'a> {
+    pub(super) fn new(run: &Run<'a>, resource: &Resource) -> Self {
+        let mut persistence = run.sync.patience.persistence(run.sync.action, resource);
+        persistence.retry_for = persistence.retry_for.min(LEFTOVER_RETRY_MAX);
+        Self {
+            observer: run.sync.observer,
+            backoff: Backoff::new(persistence),
+        }
+    }
+
+    /// True, after a while, if there is to be another attempt.
+    pub(super) async fn again(&mut self, error: &PeerError) -> bool {
+        let failed = Failed {
+            peer: &error.peer,
+            family: error.family(),
+            error,
+        };
+        pause(&mut self.backoff, &failed, None, self.observer).await
+    }
+}
+
 impl Work<'_> {
     /// True if it cannot begin, because none of its targets can be reached, and
     /// is to be tried again.
@@ -157,20 +180,14 @@ impl Work<'_> {
     /// Rotates the source; what fails for a passing reason is tried again for a
     /// minute at most.
     pub(super) async fn rotate(&self, run: &Run<'_>) -> Result<(), PeerError> {
-        let resource = self.round.resource;
-        let mut backoff = run.sync.patience.of_source(run.sync.action, resource);
+        let mut persistence = SourceTrials::new(run, self.round.resource);
         loop {
             let rotated = {
                 let mut source = run.source.lock().await;
                 self.round.rotate_source(&mut source).await
             };
             let Err(error) = rotated else { return Ok(()) };
-            let failed = Failed {
-                peer: &error.peer,
-                family: error.family(),
-                error: &error,
-            };
-            if !pause(&mut backoff, &failed, None, run.sync.observer).await {
+            if !persistence.again(&error).await {
                 return Err(error);
             }
         }

@@ -7,7 +7,7 @@ use super::commands::{CHECK_MAX, Command, shown};
 use super::conversations::QUESTION_MAX;
 use super::error::{ResourceError, TargetError};
 use super::facts::Facts;
-use super::patience::Trials;
+use super::patience::{SourceTrials, Trials};
 use super::report::{ResourceReport, TargetReport};
 use super::round::{Manner, Phase, Round};
 use super::service::Run;
@@ -133,8 +133,12 @@ impl<'a> Work<'a> {
         if self.failure.is_some() {
             return;
         }
-        if let Err(error) = self.try_complete_leftover(run).await {
-            self.failure = Some(ResourceError::source(error));
+        let mut persistence = SourceTrials::new(run, self.round.resource);
+        while let Err(error) = self.try_complete_leftover(run).await {
+            if !persistence.again(&error).await {
+                self.failure = Some(ResourceError::source(error));
+                return;
+            }
         }
     }
 
@@ -204,14 +208,26 @@ impl<'a> Work<'a> {
         if !self.is_live() {
             return Vec::new();
         }
-        let mut source = run.source.lock().await;
         let side = self.round.source_side();
-        let prepared = async {
-            let tree = side.recovered(&mut source).await?;
-            side.drop_tosend(&mut source, &tree).await?;
-            Ok(tree)
+        let mut persistence = SourceTrials::new(run, self.round.resource);
+        let prepared = loop {
+            let mut source = run.source.lock().await;
+            let prepared = async {
+                let tree = side.recovered(&mut source).await?;
+                side.drop_tosend(&mut source, &tree).await?;
+                Ok(tree)
+            };
+            match prepared.await {
+                Ok(tree) => break Ok(tree),
+                Err(error) => {
+                    drop(source);
+                    if !persistence.again(&error).await {
+                        break Err(error);
+                    }
+                }
+            }
         };
-        match prepared.await {
+        match prepared {
             Err(error) => self.failure = Some(ResourceError::source(error)),
             Ok(tree) if tree.is_empty() => {
                 let src = self.round.sends.src.clone();
@@ -219,7 +235,7 @@ impl<'a> Work<'a> {
             }
             Ok(tree) => {
                 run.sync.observer.event(&Event::Step {
-                    peer: source.name.clone(),
+                    peer: run.source.lock().await.name.clone(),
                     command: snapshot_command(side.root, &side.names.tosend, side.scope),
                 });
                 return self.round.snapshots(&tree);
@@ -267,9 +283,17 @@ impl<'a> Work<'a> {
 
     /// Brings the fresh `tosend` to all targets.
     async fn run_round(&mut self, run: &Run<'_>) -> Result<(), PeerError> {
-        let tree = {
-            let mut source = run.source.lock().await;
-            self.round.source_side().tree(&mut source).await?
+        let mut persistence = SourceTrials::new(run, self.round.resource);
+        let tree = loop {
+            let listed = {
+                let mut source = run.source.lock().await;
+                self.round.source_side().tree(&mut source).await
+            };
+            match listed {
+                Ok(tree) => break tree,
+                Err(error) if persistence.again(&error).await => {}
+                Err(error) => return Err(error),
+            }
         };
         self.bring_all(run, &tree, Phase::Fresh).await
     }

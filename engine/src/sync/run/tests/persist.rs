@@ -96,7 +96,7 @@ fn one_run_gets_over_a_passing_failure_of_any_operation_of_a_target() {
             let when = format!("operation {n}, {kind:?}");
             retried += times(&world, is_retry).len();
             if !all_well(&report) {
-                // What the source does for all of them is not tried again.
+                // The snapshot is not taken again, since databases wait for it.
                 let failure = report.resources[0].failure.as_ref();
                 let failure = failure.unwrap_or_else(|| panic!("{when}: {report:#?}"));
                 assert_eq!(failure.family(), Family::Transient, "{when}");
@@ -116,7 +116,7 @@ fn one_run_gets_over_a_passing_failure_of_any_operation_of_a_target() {
             );
         }
         assert!(n > 40 && retried > 20, "{n} operations, {retried} retries");
-        assert!(gave_up < n / 3, "{gave_up} of {n}");
+        assert_eq!(gave_up, 1, "of {n}");
     }
 }
 
