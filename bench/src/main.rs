@@ -5,6 +5,7 @@
 
 mod images;
 mod sample;
+mod transport;
 
 use std::path::PathBuf;
 
@@ -27,6 +28,11 @@ enum Args {
         #[arg(long, value_name = "FILE")]
         worker: Option<PathBuf>,
     },
+    /// The way to another machine, beside ssh, mbuffer and zstd, over loopback
+    Transport(transport::Args),
+    /// What these consist of
+    #[command(subcommand, hide = true)]
+    Part(transport::Part),
 }
 
 fn main() -> Result<()> {
@@ -36,5 +42,7 @@ fn main() -> Result<()> {
             rounds,
             worker,
         } => images::run(mib, rounds, worker),
+        Args::Transport(args) => transport::run(&args),
+        Args::Part(part) => transport::run_part(part),
     }
 }

@@ -35,14 +35,15 @@ pub fn print(samples: &[Sample], methods: &[&'static str], measure: &str, mib: u
     }
 }
 
-fn spread(values: &[f64]) -> String {
+/// The median, with least and most.
+pub fn spread(values: &[f64]) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
     format!("{:.2} ({least:.2}-{most:.2})", median(values))
 }
 
 /// The middle value, or the mean of the two in the middle.
-fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;

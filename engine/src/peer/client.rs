@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
 
@@ -433,6 +434,22 @@ impl Peer {
     /// answered, for this long; `None`: never.
     pub fn limit_stalls(&mut self, stall_max: Option<Duration>) {
         self.limits.stall_max = stall_max;
+    }
+
+    /// Ends the conversation, and waits until the helper has ended as well. One
+    /// that takes longer than some seconds is left to itself.
+    ///
+    /// # Errors
+    /// [`PeerError`] if it did not end cleanly.
+    pub async fn close(mut self) -> Result<(), PeerError> {
+        self.heartbeat.abort();
+        let (gone, _) = mpsc::channel(1);
+        // The last writer goes, and with it our side of the connection.
+        self.writer = WireWriter::new(gone);
+        match self.reader.cause_of_end().await {
+            WireError::Closed => Ok(()),
+            error => Err(self.broken(error)),
+        }
     }
 
     /// From now on nothing is asked of it: it has kept silent for too long.

@@ -184,6 +184,11 @@ impl WireReader {
 }
 
 impl WireWriter {
+    /// Writes into this queue.
+    pub(super) fn new(outbound: mpsc::Sender<Bytes>) -> Self {
+        Self { outbound }
+    }
+
     /// Sends a frame; waits while the connection is behind.
     ///
     /// # Errors

@@ -1,0 +1,109 @@
+//! The way of a stream from one machine to the other, by every means that
+//! people use, and by ours.
+//!
+//! No ZFS takes part: a file holds the stream, and at the other end it is hashed
+//! and forgotten, by the same code for all. The engine is the real one, from
+//! plan to answer, over a real `sshd`.
+
+mod content;
+mod methods;
+mod parts;
+mod report;
+mod server;
+mod synthetic;
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+pub use content::Kind;
+use methods::{METHODS, Method, Place};
+pub use parts::{Part, run as run_part};
+use report::Sample;
+use server::Server;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Length of the stream, MiB
+    #[arg(long, default_value_t = 1024)]
+    mib: u64,
+    /// How often each method is measured
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// What the stream carries (repeatable)
+    #[arg(long, value_name = "KIND", default_values = ["random", "mix"])]
+    content: Vec<Kind>,
+    /// Only methods whose names contain this (repeatable)
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Where the figures go as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where a plot of the rates goes, as SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Measures, and prints.
+///
+/// # Errors
+/// If a method fails, or something else arrives than was sent.
+pub fn run(args: &Args) -> Result<()> {
+    ensure!(
+        args.rounds > 0 && args.mib > 0,
+        "there is nothing to measure"
+    );
+    let folder = match std::path::Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm")?,
+        false => tempfile::tempdir()?,
+    };
+    let server = match server::is_there() {
+        true => Some(Server::new(folder.path())?),
+        false => None,
+    };
+    let mut methods = Vec::new();
+    for method in METHODS {
+        let name = method.name();
+        if !args.only.is_empty() && !args.only.iter().any(|part| name.contains(part)) {
+            continue;
+        }
+        match method.missing()[..] {
+            [] => methods.push(method),
+            ref missing => report::left_out(&name, missing),
+        }
+    }
+    let mut samples = Vec::new();
+    for kind in &args.content {
+        let file = folder.path().join(kind.name());
+        let bytes = content::write(&file, *kind, args.mib * 8)?;
+        let place = Place {
+            server: server.as_ref(),
+            hash: parts::hash(&[], &mut std::fs::File::open(&file)?)?,
+            file: &file,
+            folder: folder.path(),
+        };
+        for round in 0..args.rounds {
+            let mut turn: Vec<Method> = methods.clone();
+            turn.rotate_left(round % methods.len().max(1));
+            for method in turn {
+                samples.push(Sample {
+                    method,
+                    kind: *kind,
+                    round,
+                    bytes,
+                    taken: method.run(&place)?,
+                });
+            }
+        }
+        report::print(&samples, *kind, &methods);
+        std::fs::remove_file(&file)?;
+    }
+    if let Some(path) = &args.json {
+        std::fs::write(path, report::json(&samples))?;
+    }
+    if let Some(path) = &args.svg {
+        std::fs::write(path, report::svg(&samples, &args.content, &methods))?;
+    }
+    Ok(())
+}

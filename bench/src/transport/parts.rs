@@ -1,0 +1,318 @@
+//! The programs that a method consists of: each is this binary, started again,
+//! so that the processor time and the memory of each is its own.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use clap::Subcommand;
+use engine::event::{Event, Observer};
+use engine::helper::{Authorization, Helper, serve};
+use engine::name::{DatasetName, ShortName};
+use engine::peer::Peer;
+use engine::protocol::hello::About;
+use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
+use engine::stream::compress::Compression;
+use engine::transport::ssh::{self, Identity, SshEndpoint, SshOptions};
+use engine::transport::{local, stdio};
+use engine::zfs::{Scope, SendMode};
+use ring::aead;
+
+use super::synthetic::{SHORT, SOURCE, Synthetic, TARGET};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that are hashed and sealed at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// One of them.
+#[derive(Debug, Subcommand)]
+pub enum Part {
+    /// Writes a file to standard output
+    Source { file: PathBuf },
+    /// Reads standard input and leaves its hash
+    Sink { report: PathBuf },
+    /// The same over TCP; says its port first
+    TcpSink {
+        report: PathBuf,
+        #[arg(long)]
+        sealed: bool,
+    },
+    /// Sends a file over TCP
+    TcpSource {
+        file: PathBuf,
+        port: u16,
+        #[arg(long)]
+        sealed: bool,
+    },
+    /// The engine's far side
+    Helper { report: PathBuf },
+    /// The engine's near side
+    Driver(Driver),
+}
+
+/// Where the engine sends, and how.
+#[derive(Debug, clap::Args)]
+pub struct Driver {
+    pub file: PathBuf,
+    pub report: PathBuf,
+    #[arg(long)]
+    pub user: String,
+    #[arg(long)]
+    pub host: String,
+    #[arg(long)]
+    pub port: u16,
+    #[arg(long)]
+    pub key: PathBuf,
+    #[arg(long)]
+    pub known_hosts: PathBuf,
+    #[arg(long)]
+    pub command: String,
+    /// auto, off, or a level
+    #[arg(long, allow_hyphen_values = true)]
+    pub compression: String,
+}
+
+/// Runs it.
+pub fn run(part: Part) -> Result<()> {
+    match part {
+        Part::Source { file } => Ok(pour(&file, stdout()?)?),
+        Part::Sink { report } => {
+            let mut from = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+            enlarge(&from);
+            leave(&report, &hash(&[], &mut from)?)
+        }
+        Part::TcpSink { report, sealed } => {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            let mut said = std::fs::File::from(stdout()?);
+            writeln!(said, "{}", listener.local_addr()?.port())?;
+            let (mut stream, _) = listener.accept()?;
+            let came = match sealed {
+                true => opened(&mut stream)?,
+                false => hash(&[], &mut stream)?,
+            };
+            leave(&report, &came)
+        }
+        Part::TcpSource { file, port, sealed } => {
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.set_nodelay(true)?;
+            match sealed {
+                true => seal(&file, stream),
+                false => Ok(pour(&file, stream.into())?),
+            }
+        }
+        Part::Helper { report } => helper(&report),
+        Part::Driver(driver) => drive(&driver),
+    }
+}
+
+fn stdout() -> Result<OwnedFd> {
+    Ok(std::io::stdout().as_fd().try_clone_to_owned()?)
+}
+
+/// More of a pipe, as the engine has it.
+fn enlarge(pipe: &impl AsFd) {
+    // Not a pipe: then it stays as it is.
+    let _ = rustix::pipe::fcntl_setpipe_size(pipe, 1 << 20);
+}
+
+/// Hands a file on without copying it, where the system can.
+pub fn pour(file: &Path, into: OwnedFd) -> std::io::Result<()> {
+    enlarge(&into);
+    let mut into = std::fs::File::from(into);
+    std::io::copy(&mut std::fs::File::open(file)?, &mut into)?;
+    Ok(())
+}
+
+/// Reads to the end. What came before counts too.
+pub fn hash(first: &[u8], from: &mut impl Read) -> std::io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(first);
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        let filled = fill(from, &mut piece)?;
+        hasher.update(&piece[..filled]);
+        if filled < piece.len() {
+            return Ok(hasher.finalize());
+        }
+    }
+}
+
+fn fill(from: &mut impl Read, piece: &mut [u8]) -> std::io::Result<usize> {
+    let mut filled = 0;
+    while filled < piece.len() {
+        match from.read(&mut piece[filled..])? {
+            0 => break,
+            count => filled += count,
+        }
+    }
+    Ok(filled)
+}
+
+/// A report: the hash, and the most memory that this process had, KiB.
+fn leave(report: &Path, hash: &blake3::Hash) -> Result<()> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|line| line.trim().strip_suffix(" kB"));
+    let peak = peak.context("the system tells no peak of memory")?;
+    Ok(std::fs::write(report, format!("{hash} {peak}\n"))?)
+}
+
+fn key() -> Result<aead::LessSafeKey> {
+    let key = aead::UnboundKey::new(&aead::AES_256_GCM, &[7; 32]);
+    Ok(aead::LessSafeKey::new(
+        key.map_err(|_| anyhow::anyhow!("no key"))?,
+    ))
+}
+
+fn nonce(number: u64) -> aead::Nonce {
+    let mut nonce = [0; 12];
+    nonce[..8].copy_from_slice(&number.to_le_bytes());
+    aead::Nonce::assume_unique_for_key(nonce)
+}
+
+/// What any encrypted, checked transport has to do at least: hash, encrypt,
+/// send. Each piece is its length, its hash, itself and a tag.
+fn seal(file: &Path, mut stream: TcpStream) -> Result<()> {
+    let key = key()?;
+    let mut file = std::fs::File::open(file)?;
+    let mut piece = vec![0; PIECE_BYTES];
+    for number in 0.. {
+        let filled = fill(&mut file, &mut piece)?;
+        let hash = blake3::hash(&piece[..filled]);
+        let sealed = key.seal_in_place_separate_tag(
+            nonce(number),
+            aead::Aad::from(hash.as_bytes()),
+            &mut piece[..filled],
+        );
+        let tag = sealed.map_err(|_| anyhow::anyhow!("cannot seal"))?;
+        stream.write_all(&(filled as u64).to_le_bytes())?;
+        stream.write_all(hash.as_bytes())?;
+        stream.write_all(&piece[..filled])?;
+        stream.write_all(tag.as_ref())?;
+        if filled < piece.len() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The other end of [`seal`].
+fn opened(stream: &mut TcpStream) -> Result<blake3::Hash> {
+    let key = key()?;
+    let mut hasher = blake3::Hasher::new();
+    let mut piece = vec![0; PIECE_BYTES + aead::AES_256_GCM.tag_len()];
+    for number in 0.. {
+        let (mut length, mut hash) = ([0; 8], [0; 32]);
+        stream.read_exact(&mut length)?;
+        stream.read_exact(&mut hash)?;
+        let length = usize::try_from(u64::from_le_bytes(length))?;
+        let sealed = &mut piece[..length + aead::AES_256_GCM.tag_len()];
+        stream.read_exact(sealed)?;
+        let opened = key.open_in_place(nonce(number), aead::Aad::from(&hash), sealed);
+        let opened = opened.map_err(|_| anyhow::anyhow!("a piece was changed"))?;
+        ensure!(
+            blake3::hash(opened).as_bytes() == &hash,
+            "a hash is not that of its piece"
+        );
+        hasher.update(opened);
+        if length < PIECE_BYTES {
+            break;
+        }
+    }
+    Ok(hasher.finalize())
+}
+
+struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+fn about(node: &str) -> About {
+    About {
+        program: "bench".to_owned(),
+        node: node.to_owned(),
+        platform: String::new(),
+        images: Vec::new(),
+        clock: None,
+    }
+}
+
+fn end(node: &str, zfs: Arc<Synthetic>) -> Helper {
+    Helper {
+        zfs,
+        authorization: Authorization::everything(),
+        states: None,
+        claims: None,
+        about: about(node),
+        patience: PATIENCE,
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?)
+}
+
+fn helper(report: &Path) -> Result<()> {
+    let zfs = Arc::new(Synthetic::Target(Mutex::default()));
+    let runtime = runtime()?;
+    let output = runtime.block_on(async {
+        let (link, output) = stdio::link()?;
+        Box::pin(serve(link, end("target", Arc::clone(&zfs)))).await?;
+        anyhow::Ok(output)
+    })?;
+    output.finish()?;
+    let Synthetic::Target(hash) = &*zfs else {
+        unreachable!("it was made a target");
+    };
+    let hash = hash.lock().expect("nobody panics");
+    leave(report, &hash.context("nothing was received")?)
+}
+
+fn drive(driver: &Driver) -> Result<()> {
+    let compression = match driver.compression.as_str() {
+        "auto" => Compression::Adaptive,
+        "off" => Compression::Off,
+        level => Compression::Level(level.parse()?),
+    };
+    let job = Job {
+        loss: engine::plan::Loss::default(),
+        intermediary: engine::plan::Intermediary::Skip,
+        on_conflict: OnConflict::Refuse,
+        base: engine::hold::BaseHold::default(),
+        source: DatasetName::parse(SOURCE)?,
+        target: DatasetName::parse(TARGET)?,
+        snapshot: SnapshotChoice::Existing(ShortName::parse(SHORT)?),
+        scope: Scope::One,
+        mode: SendMode::Plain,
+        placement: Placement::TwoMachines,
+        compression,
+        rehearsal: false,
+    };
+    let endpoint = SshEndpoint::new(&driver.user, &driver.host, driver.port)?;
+    let options = SshOptions {
+        identities: vec![Identity::Named(driver.key.clone())],
+        known_hosts: vec![driver.known_hosts.clone()],
+        ..SshOptions::default()
+    };
+    runtime()?.block_on(async {
+        let (near, far) = local::pair();
+        let zfs = Arc::new(Synthetic::Source(driver.file.clone()));
+        tokio::spawn(serve(far, end("source", zfs)));
+        let about = about("driver");
+        let mut source = Peer::greet("source", near, &about, PATIENCE).await?;
+        let link = ssh::connect(&endpoint, &options, &driver.command).await?;
+        let mut target = Peer::greet("target", link, &about, PATIENCE).await?;
+        Box::pin(replicate(&job, &mut source, &mut target, &Silent)).await?;
+        // Only what has ended can be asked for what it took.
+        target.close().await?;
+        anyhow::Ok(())
+    })?;
+    leave(&driver.report, &blake3::hash(&[]))
+}
