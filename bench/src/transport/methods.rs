@@ -1,13 +1,13 @@
 //! The ways to get a stream to the other side, each with the processes it needs.
 
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 
-use super::server::Server;
+use super::server::{Server, listening};
+use super::wan::Wan;
 
 /// One way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,8 @@ pub struct Place<'a> {
     pub hash: blake3::Hash,
     /// For reports.
     pub folder: &'a Path,
+    /// Where the other side is, unless it is here.
+    pub wan: Option<&'a Wan>,
 }
 
 impl Method {
@@ -128,7 +130,7 @@ impl Method {
             Self::Tcp | Self::Sealed => tcp(place, far, self == Self::Sealed),
             Self::Ssh | Self::Mbuffer | Self::Zstd => {
                 let server = place.server.context("no sshd")?;
-                let session = server.session()?;
+                let session = server.session(place.wan)?;
                 let sink = shown(&part(&["sink"], &[far])?);
                 let mbuffer = || words("mbuffer -q -m 64M");
                 let mut ssh = server.client(&session, "aes128-gcm@openssh.com");
@@ -152,11 +154,12 @@ impl Method {
             }
             Self::Engine(compression) => {
                 let server = place.server.context("no sshd")?;
-                let session = server.session()?;
+                let session = server.session(place.wan)?;
                 let mut driver = part(&["driver"], &[place.file, near])?;
                 driver
-                    .args(["--host", "127.0.0.1", "--user", &server.user])
-                    .arg(format!("--port={}", session.port))
+                    .args(["--user", &server.user])
+                    .arg(format!("--host={}", session.address.ip()))
+                    .arg(format!("--port={}", session.address.port()))
                     .arg("--key")
                     .arg(server.path("user"))
                     .arg("--known-hosts")
@@ -227,12 +230,9 @@ fn tcp(place: &Place<'_>, far: &Path, sealed: bool) -> Result<()> {
     };
     let mut sink = part(&["tcp-sink"], &[far])?;
     seal(&mut sink);
-    let mut sink = sink.stdout(Stdio::piped()).spawn()?;
-    let mut port = String::new();
-    let said = sink.stdout.take().context("it has a standard output")?;
-    BufReader::new(said).read_line(&mut port)?;
+    let (address, mut sink) = listening(sink, place.wan)?;
     let mut source = part(&["tcp-source"], &[place.file])?;
-    source.arg(port.trim());
+    source.arg(address.to_string());
     seal(&mut source);
     chain(vec![source])?;
     ensure!(sink.wait()?.success(), "the sink failed");

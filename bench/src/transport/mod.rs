@@ -11,6 +11,7 @@ mod parts;
 mod report;
 mod server;
 mod synthetic;
+mod wan;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ use methods::{METHODS, Method, Place};
 pub use parts::{Part, run as run_part};
 use report::Sample;
 use server::Server;
+use wan::{Wan, Way};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -37,6 +39,8 @@ pub struct Args {
     /// Only methods whose names contain this (repeatable)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    #[command(flatten)]
+    way: Way,
     /// Where the figures go as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -62,8 +66,12 @@ pub fn run(args: &Args) -> Result<()> {
         true => Some(Server::new(folder.path())?),
         false => None,
     };
+    let wan = Wan::new(args.way)?;
     let mut methods = Vec::new();
     for method in METHODS {
+        if wan.is_some() && method == Method::Pipe {
+            continue;
+        }
         let name = method.name();
         if !args.only.is_empty() && !args.only.iter().any(|part| name.contains(part)) {
             continue;
@@ -82,6 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
             hash: parts::hash(&[], &mut std::fs::File::open(&file)?)?,
             file: &file,
             folder: folder.path(),
+            wan: wan.as_ref(),
         };
         for round in 0..args.rounds {
             let mut turn: Vec<Method> = methods.clone();

@@ -2,7 +2,7 @@
 //! so that the processor time and the memory of each is its own.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -35,16 +35,31 @@ pub enum Part {
     Source { file: PathBuf },
     /// Reads standard input and leaves its hash
     Sink { report: PathBuf },
-    /// The same over TCP; says its port first
+    /// Serves one connection by sshd; says its port first
+    Serve {
+        address: Ipv4Addr,
+        #[arg(long)]
+        config: PathBuf,
+        #[arg(long)]
+        log: PathBuf,
+    },
+    /// The way between two namespaces
+    Link {
+        namespace: String,
+        #[command(flatten)]
+        way: super::wan::Way,
+    },
+    /// As `sink`, over TCP; says its port first
     TcpSink {
         report: PathBuf,
+        address: Ipv4Addr,
         #[arg(long)]
         sealed: bool,
     },
     /// Sends a file over TCP
     TcpSource {
         file: PathBuf,
-        port: u16,
+        address: SocketAddr,
         #[arg(long)]
         sealed: bool,
     },
@@ -85,19 +100,30 @@ pub fn run(part: Part) -> Result<()> {
             enlarge(&from);
             leave(&report, &hash(&[], &mut from)?)
         }
-        Part::TcpSink { report, sealed } => {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-            let mut said = std::fs::File::from(stdout()?);
-            writeln!(said, "{}", listener.local_addr()?.port())?;
-            let (mut stream, _) = listener.accept()?;
+        Part::Serve {
+            address,
+            config,
+            log,
+        } => super::server::serve(accepted(address)?, &config, &log),
+        Part::Link { namespace, way } => super::wan::link(&namespace, way),
+        Part::TcpSink {
+            report,
+            address,
+            sealed,
+        } => {
+            let mut stream = accepted(address)?;
             let came = match sealed {
                 true => opened(&mut stream)?,
                 false => hash(&[], &mut stream)?,
             };
             leave(&report, &came)
         }
-        Part::TcpSource { file, port, sealed } => {
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        Part::TcpSource {
+            file,
+            address,
+            sealed,
+        } => {
+            let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             match sealed {
                 true => seal(&file, stream),
@@ -107,6 +133,14 @@ pub fn run(part: Part) -> Result<()> {
         Part::Helper { report } => helper(&report),
         Part::Driver(driver) => drive(&driver),
     }
+}
+
+/// Says a port, and waits for one connection to it.
+fn accepted(address: Ipv4Addr) -> Result<TcpStream> {
+    let listener = TcpListener::bind((address, 0))?;
+    let mut said = std::fs::File::from(stdout()?);
+    writeln!(said, "{}", listener.local_addr()?.port())?;
+    Ok(listener.accept()?.0)
 }
 
 fn stdout() -> Result<OwnedFd> {

@@ -1,13 +1,15 @@
 //! A private `sshd` for the methods: its keys, and one server process for each
 //! connection, whose processor time can be asked for when it has ended.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::io::{BufRead, BufReader};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::JoinHandle;
 
 use anyhow::{Context, Result, ensure};
+
+use super::wan::{self, Wan};
 
 const SSHD: &str = "/usr/sbin/sshd";
 
@@ -24,8 +26,42 @@ pub struct Server {
 
 /// One connection that is waited for, and then served.
 pub struct Session {
-    pub port: u16,
-    served: JoinHandle<Result<Child>>,
+    pub address: SocketAddr,
+    served: Child,
+}
+
+/// Serves one connection, and waits until everything it started has ended.
+pub fn serve(connection: TcpStream, config: &Path, log: &Path) -> Result<()> {
+    let socket = OwnedFd::from(connection);
+    let mut command = Command::new(SSHD);
+    command.arg("-i").arg("-f").arg(config).arg("-E").arg(log);
+    let stdin = Stdio::from(socket.try_clone()?);
+    // One that its client has left ends with 255.
+    command
+        .stdin(stdin)
+        .stdout(socket)
+        .stderr(Stdio::null())
+        .status()?;
+    Ok(())
+}
+
+/// Starts a part that says its port first, here or on the other side of `wan`.
+pub fn listening(mut part: Command, wan: Option<&Wan>) -> Result<(SocketAddr, Child)> {
+    let address = wan.map_or(Ipv4Addr::LOCALHOST, |_| wan::FAR);
+    part.arg(address.to_string());
+    let mut command = wan.map_or_else(|| part_of(&part), |wan| wan.there(&part));
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut port = String::new();
+    let said = child.stdout.take().context("it has a standard output")?;
+    BufReader::new(said).read_line(&mut port)?;
+    let port = port.trim().parse().context("a part said no port")?;
+    Ok((SocketAddr::from((address, port)), child))
+}
+
+fn part_of(part: &Command) -> Command {
+    let mut command = Command::new(part.get_program());
+    command.args(part.get_args());
+    command
 }
 
 impl Server {
@@ -62,24 +98,18 @@ impl Server {
         self.folder.join(name)
     }
 
-    /// Waits for one connection, in a thread.
-    pub fn session(&self) -> Result<Session> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
+    /// Waits for one connection.
+    pub fn session(&self, wan: Option<&Wan>) -> Result<Session> {
+        let mut part = Command::new(std::env::current_exe()?);
+        part.args(["part", "serve", "--config"]);
+        part.arg(self.path("sshd_config")).arg("--log");
+        part.arg(self.path("log"));
+        let (address, served) = listening(part, wan)?;
         // The engine looks a host up with its port.
         let host = std::fs::read_to_string(self.path("host.pub"))?;
-        let known = format!("bench {host}[127.0.0.1]:{port} {host}");
+        let known = format!("bench {host}[{}]:{} {host}", address.ip(), address.port());
         std::fs::write(self.path("known_hosts"), known)?;
-        let (config, log) = (self.path("sshd_config"), self.path("log"));
-        let served = std::thread::spawn(move || {
-            let socket = OwnedFd::from(listener.accept()?.0);
-            let mut command = Command::new(SSHD);
-            command.arg("-i").arg("-f").arg(config).arg("-E").arg(log);
-            let stdin = Stdio::from(socket.try_clone()?);
-            let child = command.stdin(stdin).stdout(socket).stderr(Stdio::null());
-            Ok(child.spawn()?)
-        });
-        Ok(Session { port, served })
+        Ok(Session { address, served })
     }
 
     /// The beginning of a command line for the stock client.
@@ -101,19 +131,16 @@ impl Server {
         .arg("-i")
         .arg(self.path("user"))
         .args(["-o", "IdentitiesOnly=yes", "-c", cipher, "-p"])
-        .arg(session.port.to_string())
-        .arg(format!("{}@127.0.0.1", self.user));
+        .arg(session.address.port().to_string())
+        .arg(format!("{}@{}", self.user, session.address.ip()));
         ssh
     }
 }
 
 impl Session {
     /// Waits for the end of everything that served the connection.
-    pub fn end(self) -> Result<()> {
-        let child = self.served.join().expect("accepting does not panic")?;
-        let mut child = child;
-        // A session that its client has left ends with 255.
-        child.wait()?;
+    pub fn end(mut self) -> Result<()> {
+        ensure!(self.served.wait()?.success(), "the server failed");
         Ok(())
     }
 }
