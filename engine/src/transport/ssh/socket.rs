@@ -9,6 +9,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -33,6 +34,32 @@ pub(super) struct LeashedSocket {
     /// Whether a write is waiting, and for how much longer it may.
     stalled: bool,
     patience: Pin<Box<Sleep>>,
+    first: FirstBytes,
+}
+
+/// The first bytes that came, which in SSH are the name of the other side's
+/// program. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FirstBytes(Arc<OnceLock<[u8; FIRST_BYTES]>>);
+
+/// How many first bytes are kept.
+const FIRST_BYTES: usize = 32;
+
+impl FirstBytes {
+    /// Whether the first bytes are these. A name that comes in pieces is not
+    /// recognised.
+    pub(super) fn are(&self, bytes: &[u8]) -> bool {
+        self.0.get().is_some_and(|first| first.starts_with(bytes))
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        self.0.get_or_init(|| {
+            let mut first = [0; FIRST_BYTES];
+            let count = bytes.len().min(FIRST_BYTES);
+            first[..count].copy_from_slice(&bytes[..count]);
+            first
+        });
+    }
 }
 
 /// The cause inside the [`io::Error`] of a write that made no progress.
@@ -60,9 +87,15 @@ impl LeashedSocket {
                 stall_max,
                 stalled: false,
                 patience,
+                first: FirstBytes::default(),
             },
             Leash(sender),
         )
+    }
+
+    /// To be asked once something has come.
+    pub(super) fn first_bytes(&self) -> FirstBytes {
+        self.first.clone()
     }
 
     fn check_leash(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -103,7 +136,15 @@ impl AsyncRead for LeashedSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_leash(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(new) = buf.filled().get(before..)
+            && !new.is_empty()
+            && self.first.0.get().is_none()
+        {
+            self.first.note(new);
+        }
+        read
     }
 }
 
