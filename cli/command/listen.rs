@@ -72,7 +72,8 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
             "{missing}; connections are told so until there is one"
         ));
     }
-    let service: Service = Arc::new(move |link, key| Box::pin(help(Arc::clone(&shared), link, key)));
+    let service: Service =
+        Arc::new(move |link, key| Box::pin(help(Arc::clone(&shared), link, key)));
     let watcher: Watcher = Arc::new(move |event| console.notice(&event.to_string()));
     let server = Server::new(host_key.clone(), keys, limits, service, watcher)?;
     let mut listeners = Vec::new();

@@ -65,11 +65,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(
-        known: KnownHost,
-        keepalive: Keepalive,
-        named: FirstBytes,
-    ) -> (Self, Cause) {
+    pub(super) fn new(known: KnownHost, keepalive: Keepalive, named: FirstBytes) -> (Self, Cause) {
         let cause = Cause::default();
         (
             Self {

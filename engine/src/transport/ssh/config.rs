@@ -15,7 +15,7 @@ use crate::transport::link::INBOUND_CHUNK_BYTES_MAX;
 /// Packets received that may wait inside the SSH client. The client enlarges
 /// the window when a packet arrives, not when it is consumed, so that this and
 /// the packet size, 4 MiB together, bound its memory.
-pub(super) const RECEIVED_PACKETS_MAX: usize = 16;
+const RECEIVED_PACKETS_MAX: usize = 16;
 
 /// AES in GCM is several times faster than ChaCha20 wherever the processor has
 /// instructions for it, which is where pools of disks are.

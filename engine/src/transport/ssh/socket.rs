@@ -9,8 +9,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,6 +35,59 @@ pub(super) struct LeashedSocket {
     stalled: bool,
     patience: Pin<Box<Sleep>>,
     first: FirstBytes,
+    gate: Gate,
+}
+
+/// Stops the reading of a socket while too much of what came waits. Clones are
+/// the same.
+///
+/// A full queue would stop the whole SSH session: answers and heartbeats, which
+/// need no room in it, could not be sent. The other side has to read them, though,
+/// and russh's client does not while its own socket takes nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Signed, since what came may be taken before it is counted.
+    bytes: i64,
+    packets: i64,
+    reader: Option<Waker>,
+}
+
+/// Bytes that may wait before the gate closes.
+const WAITING_BYTES_MAX: i64 = 4 * 1024 * 1024;
+
+/// Packets that may wait before the gate closes: tiny ones cost more than they
+/// weigh.
+const WAITING_PACKETS_MAX: i64 = 256;
+
+impl Gate {
+    /// A packet came.
+    pub(super) fn came(&self, bytes: usize) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.packets += 1;
+        waiting.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// A packet was taken.
+    pub(super) fn taken(&self, bytes: usize) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.packets -= 1;
+        waiting.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        if let Some(reader) = waiting.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.bytes < WAITING_BYTES_MAX && waiting.packets < WAITING_PACKETS_MAX {
+            return Poll::Ready(());
+        }
+        waiting.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
 
 /// The first bytes that came, which in SSH are the name of the other side's
@@ -88,6 +141,7 @@ impl LeashedSocket {
                 stalled: false,
                 patience,
                 first: FirstBytes::default(),
+                gate: Gate::default(),
             },
             Leash(sender),
         )
@@ -96,6 +150,11 @@ impl LeashedSocket {
     /// To be asked once something has come.
     pub(super) fn first_bytes(&self) -> FirstBytes {
         self.first.clone()
+    }
+
+    /// For whoever counts what waits; open for ever if nobody does.
+    pub(super) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     fn check_leash(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -136,6 +195,7 @@ impl AsyncRead for LeashedSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_leash(cx)?;
+        ready!(self.gate.poll_open(cx));
         let before = buf.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let Some(new) = buf.filled().get(before..)

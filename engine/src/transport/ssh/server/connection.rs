@@ -23,9 +23,9 @@ use crate::transport::link::{
     INBOUND_CHUNK_BYTES_MAX, INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX,
 };
 use crate::transport::printable::printable_line;
-use crate::transport::ssh::config::{CIPHERS, RECEIVED_PACKETS_MAX};
+use crate::transport::ssh::config::CIPHERS;
 use crate::transport::ssh::session::send;
-use crate::transport::ssh::socket::LeashedSocket;
+use crate::transport::ssh::socket::{Gate, LeashedSocket};
 use crate::transport::ssh::{IDENTIFICATION, OWN_WINDOW_BYTES};
 
 /// How long what was said last may take to be sent, and the farewell.
@@ -37,6 +37,10 @@ const REJECTION: Duration = Duration::from_millis(50);
 
 /// After a new key exchange at the latest, however little was sent.
 const REKEY_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// Messages that may wait inside russh: beyond the gate, so that the session
+/// never waits for them. The gate bounds the memory that they take.
+const WAITING_MESSAGES_MAX: usize = 4096;
 
 /// How much of a reason is told or shown, in characters.
 const REASON_CHARS_MAX: usize = 400;
@@ -82,7 +86,7 @@ fn config(server: &Server) -> Config {
         window_size: OWN_WINDOW_BYTES,
         maximum_packet_size: u32::try_from(INBOUND_CHUNK_BYTES_MAX)
             .expect("a constant of 256 KiB fits"),
-        channel_buffer_size: RECEIVED_PACKETS_MAX,
+        channel_buffer_size: WAITING_MESSAGES_MAX,
         preferred: Preferred {
             cipher: Cow::Borrowed(CIPHERS),
             key: Cow::Owned(
@@ -97,11 +101,11 @@ fn config(server: &Server) -> Config {
             ..Preferred::DEFAULT
         },
         max_auth_attempts: limits.attempts_max,
-        // A helper may think for as long as it says so; the dead are found by
-        // keepalives.
+        // While ZFS takes nothing, nothing is read, answers to keepalives
+        // included. The dead are found by what the helper misses when it reads,
+        // and by writes that make no progress.
         inactivity_timeout: None,
-        keepalive_interval: Some(limits.keepalive.interval),
-        keepalive_max: limits.keepalive.unanswered_max.get() as usize,
+        keepalive_interval: None,
         nodelay: true,
         ..Config::default()
     }
@@ -120,7 +124,8 @@ async fn live(
     }
     let (socket, leash) = LeashedSocket::new(stream, server.limits.keepalive.silence_max());
     let (start, started) = oneshot::channel();
-    let (guard, known) = Guard::new(Arc::clone(server), start);
+    let gate = socket.gate();
+    let (guard, known) = Guard::new(Arc::clone(server), start, gate.clone());
     let config = Arc::new(config(server));
     let greeted = timeout_at(deadline, server::run_stream(config, socket, guard)).await;
     let refused = |why: String| ServerEvent::Refused { peer, why };
@@ -144,7 +149,7 @@ async fn live(
         key: key.shown(),
     });
     let (read, write) = channel.split();
-    let (link, channel) = Channel::new(read, Arc::new(write));
+    let (link, channel) = Channel::new(read, Arc::new(write), gate);
     let served = (server.service)(link, key).await;
     let why = served
         .err()
@@ -198,12 +203,12 @@ struct Channel {
 
 impl Channel {
     /// Spawns the tasks that serve the link.
-    fn new(read: ChannelReadHalf, write: Arc<ChannelWriteHalf<Msg>>) -> (Link, Self) {
+    fn new(read: ChannelReadHalf, write: Arc<ChannelWriteHalf<Msg>>, gate: Gate) -> (Link, Self) {
         let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
         let (received, inbound) = mpsc::channel(INBOUND_CHUNKS_MAX);
         let (stop, stopped) = oneshot::channel();
         let writer = tokio::spawn(send(Arc::clone(&write), chunks, stopped));
-        let reader = tokio::spawn(receive(read, received, stop));
+        let reader = tokio::spawn(receive(read, received, stop, gate));
         let channel = Self {
             write,
             writer,
@@ -240,16 +245,20 @@ async fn receive(
     mut read: ChannelReadHalf,
     received: mpsc::Sender<Result<Bytes, LinkError>>,
     stop: oneshot::Sender<()>,
+    gate: Gate,
 ) {
     let mut received = Some(received);
     while let Some(message) = read.wait().await {
         match message {
-            ChannelMsg::Data { data } if !data.is_empty() => {
-                if let Some(listener) = &received
+            ChannelMsg::Data { data } => {
+                let bytes = data.len();
+                if bytes > 0
+                    && let Some(listener) = &received
                     && listener.send(Ok(data)).await.is_err()
                 {
                     received = None;
                 }
+                gate.taken(bytes);
             }
             ChannelMsg::Eof => received = None,
             ChannelMsg::Close => break,

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::keys::{AuthorizedKey, authorized_keys};
 use super::{Admission, Server, ServerEvent};
+use crate::transport::ssh::socket::Gate;
 
 /// The word that a command has to have: what is typed by somebody who expects a
 /// shell is refused, so that he need not look at bytes.
@@ -62,12 +63,20 @@ pub(super) struct Guard {
     unknown: HashSet<String>,
     granted: Option<AuthorizedKey>,
     opened: bool,
+    /// From the channel on.
+    admission: Option<Admission>,
     channel: Option<Channel<Msg>>,
     start: Option<oneshot::Sender<Start>>,
+    /// Counts what waits to be read.
+    gate: Gate,
 }
 
 impl Guard {
-    pub(super) fn new(server: Arc<Server>, start: oneshot::Sender<Start>) -> (Self, Known) {
+    pub(super) fn new(
+        server: Arc<Server>,
+        start: oneshot::Sender<Start>,
+        gate: Gate,
+    ) -> (Self, Known) {
         let known = Known::default();
         (
             Self {
@@ -77,8 +86,10 @@ impl Guard {
                 unknown: HashSet::new(),
                 granted: None,
                 opened: false,
+                admission: None,
                 channel: None,
                 start: Some(start),
+                gate,
             },
             known,
         )
@@ -115,13 +126,7 @@ impl Guard {
         let (Some(channel), Some(key)) = (taken, &self.granted) else {
             return Err("there is no channel for a helper".to_owned());
         };
-        let Some(admission) = self.server.admit(&key.fingerprint()) else {
-            return Err(format!(
-                "{} has as many helpers as it may have",
-                key.shown()
-            ));
-        };
-        let Some(start) = self.start.take() else {
+        let (Some(start), Some(admission)) = (self.start.take(), self.admission.take()) else {
             return Err("a helper was started already".to_owned());
         };
         let key = key.clone();
@@ -199,9 +204,35 @@ impl Handler for Guard {
                 .await;
             return Ok(());
         }
+        let Some(key) = &self.granted else {
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+            return Ok(());
+        };
+        self.admission = self.server.admit(&key.fingerprint());
+        if self.admission.is_none() {
+            self.known.note(format!(
+                "{} has as many helpers as it may have",
+                key.shown()
+            ));
+            // Our client takes it for something that passes.
+            reply.reject(ChannelOpenFailure::ResourceShortage).await;
+            return Ok(());
+        }
         self.opened = true;
         self.channel = Some(channel);
         reply.accept().await;
+        Ok(())
+    }
+
+    async fn data(
+        &mut self,
+        _channel: ChannelId,
+        data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.gate.came(data.len());
         Ok(())
     }
 

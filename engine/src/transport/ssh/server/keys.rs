@@ -316,7 +316,10 @@ mod tests {
             (format!("command=\"x\" {key}"), "command"),
         ] {
             let text = refused(&format!("# first\n{line}\n"));
-            assert!(text.contains(":2: ") && text.contains(why), "{line}: {text}");
+            assert!(
+                text.contains(":2: ") && text.contains(why),
+                "{line}: {text}"
+            );
         }
         let twice = format!("allow=\"a\" {key}\nallow=\"b\" {key}\n");
         assert!(refused(&twice).contains(":2: this key has a line already"));

@@ -13,10 +13,10 @@
 //!
 //! Each connection has a thread and a single-threaded runtime of its own, so
 //! that one which is busy or stuck holds up nobody. Their number is limited,
-//! before authentication, after it, and per key. What a slow peer can make wait
-//! is [`INBOUND_CHUNKS_MAX`](crate::transport::INBOUND_CHUNKS_MAX) chunks here
-//! and as many packets inside russh, 8 MiB in all, however large the window is:
-//! beyond that its TCP connection stands still.
+//! before authentication, after it, and per key. Of what a service does not take,
+//! [`INBOUND_CHUNKS_MAX`](crate::transport::INBOUND_CHUNKS_MAX) chunks wait here
+//! and 4 MiB inside russh, 8 MiB in all, however large the window is: beyond that
+//! nothing is read from the socket, while the session can still send.
 
 mod connection;
 mod error;
@@ -68,7 +68,7 @@ pub struct ServerLimits {
     pub login_max: Duration,
     /// Signatures that may be wrong before the connection ends.
     pub attempts_max: usize,
-    /// When a peer counts as dead.
+    /// When a peer that takes no bytes counts as dead.
     pub keepalive: Keepalive,
     /// Bytes in one direction after which the session gets new keys; at most
     /// 1 GiB, beyond which the ciphers would weaken.
