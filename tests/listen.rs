@@ -59,7 +59,7 @@ impl Listening {
 
     /// Ends it as a service manager does; gives the exit code and what it said.
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = rustix_pid(&self.child);
+        let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
@@ -72,10 +72,6 @@ impl Drop for Listening {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn rustix_pid(child: &Child) -> rustix::process::Pid {
-    rustix::process::Pid::from_child(child)
 }
 
 fn authorize(place: &Place, text: &str) {
