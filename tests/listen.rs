@@ -138,13 +138,12 @@ fn a_host_with_another_key_is_not_talked_to() {
     let other = HostKey::create(&place.path("other")).unwrap();
     let known = format!("[127.0.0.1]:{} {}\n", listening.port, other.public_line());
     std::fs::write(place.path("known_hosts"), known).unwrap();
-    let target = format!("x@127.0.0.1:{}:tank/b", listening.port);
-    let mut command = place.command(&["replicate", "tank/a", &target]);
+    let source = format!("x@127.0.0.1:{}:tank/a", listening.port);
+    let mut command = place.command(&["replicate", &source, "tank/b"]);
     command
         .arg("--identity")
         .arg(place.path("user"))
         .arg("--known-hosts")
         .arg(place.path("known_hosts"));
-    let ran = Ran::of(&mut command);
-    assert_ne!(ran.code, Some(0), "{ran:#?}");
+    Ran::of(&mut command).fails(6, &["has changed", "known_hosts:1"]);
 }
