@@ -8,6 +8,7 @@ pub mod config;
 pub mod holds;
 pub mod image;
 pub mod inspect;
+pub mod listen;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -96,6 +97,7 @@ pub enum Command {
     Holds(holds::Holds),
     Inspect(inspect::Inspect),
     Helper(Helper),
+    Listen(listen::Listen),
 }
 
 /// Replicate one dataset, or a tree, to exactly the named target

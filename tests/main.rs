@@ -14,6 +14,7 @@ mod helper;
 mod host_keys;
 mod images;
 mod inspect;
+mod listen;
 mod lock;
 mod peers;
 mod program;

@@ -10,6 +10,7 @@ pub mod holds;
 pub mod image;
 pub mod inspect;
 mod legacy;
+pub mod listen;
 pub mod replicate;
 pub mod status;
 pub mod sync;
@@ -97,6 +98,7 @@ pub async fn run(context: &Context, command: Command) -> Result<Outcome, Failure
         Command::Holds(args) => holds::run(context, args).await,
         Command::Inspect(args) => inspect::run(context, args).await,
         Command::Helper(args) => helper::run(context, args).await,
+        Command::Listen(args) => listen::run(context, args).await,
     };
     reworded(result, &context.images().unwrap_or_default())
 }

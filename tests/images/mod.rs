@@ -10,6 +10,7 @@ mod faults;
 mod history;
 mod holds;
 pub mod lab;
+mod listen;
 mod log;
 mod loss;
 mod more;

@@ -13,5 +13,6 @@ mod bytes;
 mod dead_peer;
 mod ending;
 mod host_key;
+mod listen;
 mod proxy;
 mod sshd;

@@ -7,14 +7,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use russh::Channel;
 use russh::client::{ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session};
 use russh::keys::{PublicKey, PublicKeyOrCertificate};
+use russh::{Channel, ChannelId};
 
-use super::Keepalive;
 use super::error::ConnectError;
 use super::known_hosts::KnownHost;
-use super::socket::WriteStalled;
+use super::socket::{FirstBytes, WriteStalled};
+use super::{Keepalive, OWN, OWN_WINDOW_BYTES};
 use crate::transport::link::LinkError;
 use crate::transport::printable::printable_line;
 
@@ -60,10 +60,12 @@ pub(super) struct Client {
     accepted: Option<PublicKey>,
     keepalive: Keepalive,
     cause: Cause,
+    /// How the server has named itself.
+    named: FirstBytes,
 }
 
 impl Client {
-    pub(super) fn new(known: KnownHost, keepalive: Keepalive) -> (Self, Cause) {
+    pub(super) fn new(known: KnownHost, keepalive: Keepalive, named: FirstBytes) -> (Self, Cause) {
         let cause = Cause::default();
         (
             Self {
@@ -71,6 +73,7 @@ impl Client {
                 accepted: None,
                 keepalive,
                 cause: cause.clone(),
+                named,
             },
             cause,
         )
@@ -129,6 +132,15 @@ impl Handler for Client {
             .map_err(|error| ClientError::HostKey(Box::new(error)))?;
         self.accepted = Some(key.clone());
         Ok(true)
+    }
+
+    fn adjust_window(&mut self, _channel: ChannelId, window: u32) -> u32 {
+        // A large one costs `sshd` more than it gains; see `SshOptions`.
+        if self.named.are(OWN) {
+            window.max(OWN_WINDOW_BYTES)
+        } else {
+            window
+        }
     }
 
     async fn disconnected(

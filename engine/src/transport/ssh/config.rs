@@ -8,8 +8,8 @@ use russh::keys::ssh_key::HashAlg;
 use russh::keys::{Algorithm, EcdsaCurve};
 use russh::{Preferred, SshId, cipher, client, compression};
 
-use super::SshOptions;
 use super::known_hosts::KnownHost;
+use super::{IDENTIFICATION, SshOptions};
 use crate::transport::link::INBOUND_CHUNK_BYTES_MAX;
 
 /// Packets received that may wait inside the SSH client. The client enlarges
@@ -19,7 +19,7 @@ const RECEIVED_PACKETS_MAX: usize = 16;
 
 /// AES in GCM is several times faster than ChaCha20 wherever the processor has
 /// instructions for it, which is where pools of disks are.
-const CIPHERS: &[cipher::Name] = &[
+pub(super) const CIPHERS: &[cipher::Name] = &[
     cipher::AES_256_GCM,
     cipher::AES_128_GCM,
     cipher::CHACHA20_POLY1305,
@@ -47,10 +47,7 @@ pub(super) const HOST_KEY_ALGORITHMS: &[Algorithm] = &[
 
 pub(super) fn client_config(options: &SshOptions, known: &KnownHost) -> client::Config {
     client::Config {
-        client_id: SshId::Standard(Cow::Borrowed(concat!(
-            "SSH-2.0-zferry_",
-            env!("CARGO_PKG_VERSION")
-        ))),
+        client_id: SshId::Standard(Cow::Borrowed(IDENTIFICATION)),
         window_size: options.window_bytes,
         maximum_packet_size: u32::try_from(INBOUND_CHUNK_BYTES_MAX)
             .expect("a constant of 256 KiB fits"),

@@ -4,9 +4,11 @@
 //! In the way of the data: chunks become SSH packets here and packets become
 //! chunks. It leaves connecting to `mod` and encryption to the SSH client.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use russh::client::{Handle, Msg};
-use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Sig};
+use russh::{ChannelId, ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Sig};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Duration;
@@ -53,7 +55,7 @@ impl Running {
         let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
         let (received, inbound) = mpsc::channel(INBOUND_CHUNKS_MAX);
         let (stop, stopped) = oneshot::channel();
-        let writer = tokio::spawn(send(write, chunks, stopped));
+        let writer = tokio::spawn(send(Arc::new(write), chunks, stopped));
         let reader = Reader {
             read,
             received,
@@ -78,8 +80,8 @@ impl Running {
 /// Sends chunks until there are no more, or until the other direction says
 /// stop. Returns whether something was left unsent. Closes `outbound` when it
 /// ends.
-async fn send(
-    write: ChannelWriteHalf<Msg>,
+pub(super) async fn send<S: From<(ChannelId, ChannelMsg)> + Send + Sync + 'static>(
+    write: Arc<ChannelWriteHalf<S>>,
     mut chunks: mpsc::Receiver<Bytes>,
     mut stopped: oneshot::Receiver<()>,
 ) -> bool {

@@ -9,7 +9,8 @@
 use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -33,6 +34,85 @@ pub(super) struct LeashedSocket {
     /// Whether a write is waiting, and for how much longer it may.
     stalled: bool,
     patience: Pin<Box<Sleep>>,
+    first: FirstBytes,
+    gate: Gate,
+}
+
+/// Stops the reading of a socket while too much of what came waits. Clones are
+/// the same.
+///
+/// A full queue would stop the whole SSH session: answers and heartbeats, which
+/// need no room in it, could not be sent. The other side has to read them, though,
+/// and russh's client does not while its own socket takes nothing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Gate(Arc<Mutex<Waiting>>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Signed, since what came may be taken before it is counted.
+    bytes: i64,
+    packets: i64,
+    reader: Option<Waker>,
+}
+
+/// Bytes that may wait before the gate closes.
+const WAITING_BYTES_MAX: i64 = 4 * 1024 * 1024;
+
+/// Packets that may wait before the gate closes: tiny ones cost more than they
+/// weigh.
+const WAITING_PACKETS_MAX: i64 = 256;
+
+impl Gate {
+    /// A packet came.
+    pub(super) fn came(&self, bytes: usize) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.packets += 1;
+        waiting.bytes += i64::try_from(bytes).unwrap_or(i64::MAX);
+    }
+
+    /// A packet was taken.
+    pub(super) fn taken(&self, bytes: usize) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.packets -= 1;
+        waiting.bytes -= i64::try_from(bytes).unwrap_or(i64::MAX);
+        if let Some(reader) = waiting.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.bytes < WAITING_BYTES_MAX && waiting.packets < WAITING_PACKETS_MAX {
+            return Poll::Ready(());
+        }
+        waiting.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The first bytes that came, which in SSH are the name of the other side's
+/// program. Clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FirstBytes(Arc<OnceLock<[u8; FIRST_BYTES]>>);
+
+/// How many first bytes are kept.
+const FIRST_BYTES: usize = 32;
+
+impl FirstBytes {
+    /// Whether the first bytes are these. A name that comes in pieces is not
+    /// recognised.
+    pub(super) fn are(&self, bytes: &[u8]) -> bool {
+        self.0.get().is_some_and(|first| first.starts_with(bytes))
+    }
+
+    fn note(&self, bytes: &[u8]) {
+        self.0.get_or_init(|| {
+            let mut first = [0; FIRST_BYTES];
+            let count = bytes.len().min(FIRST_BYTES);
+            first[..count].copy_from_slice(&bytes[..count]);
+            first
+        });
+    }
 }
 
 /// The cause inside the [`io::Error`] of a write that made no progress.
@@ -60,9 +140,21 @@ impl LeashedSocket {
                 stall_max,
                 stalled: false,
                 patience,
+                first: FirstBytes::default(),
+                gate: Gate::default(),
             },
             Leash(sender),
         )
+    }
+
+    /// To be asked once something has come.
+    pub(super) fn first_bytes(&self) -> FirstBytes {
+        self.first.clone()
+    }
+
+    /// For whoever counts what waits; open for ever if nobody does.
+    pub(super) fn gate(&self) -> Gate {
+        self.gate.clone()
     }
 
     fn check_leash(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -103,7 +195,16 @@ impl AsyncRead for LeashedSocket {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check_leash(cx)?;
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        ready!(self.gate.poll_open(cx));
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if let Some(new) = buf.filled().get(before..)
+            && !new.is_empty()
+            && self.first.0.get().is_none()
+        {
+            self.first.note(new);
+        }
+        read
     }
 }
 
