@@ -10,6 +10,7 @@ use crate::zfs::{Scope, ZfsErrorKind};
 pub(super) const CLAIMS: &[Claim] = claims![
     a_snapshot_that_is_sent_cannot_be_destroyed_but_renamed,
     a_second_receive_into_the_same_dataset_is_refused,
+    what_may_stay_as_a_part_is_listed_as_one_while_it_is_received,
     the_base_of_a_running_receive_cannot_be_destroyed_but_renamed,
     a_snapshot_taken_on_the_target_meanwhile_voids_the_receive,
 ];
@@ -74,6 +75,26 @@ fn a_second_receive_into_the_same_dataset_is_refused(ground: &Ground<'_>) -> Out
         })?;
         received?;
         ground.ensure_content(&first.snapshot, 2)?;
+    }
+    Ok(())
+}
+
+fn what_may_stay_as_a_part_is_listed_as_one_while_it_is_received(ground: &Ground<'_>) -> Outcome {
+    let pair = ground.pair()?;
+    let guid = ground.listed_snapshot(&pair.second)?.guid;
+    let fresh = at(&ground.there("fresh")?, "s")?;
+    let whole = ground.stream(&full(&pair.second))?;
+    let update = ground.stream(&since(&pair.first, &pair.second))?;
+    for (bytes, request) in [
+        (&whole, keep(new(&fresh))),
+        (&update, keep(next(&pair.wanted))),
+    ] {
+        let dataset = &request.snapshot.dataset;
+        let (found, received) = ground.feed_around(&request, bytes, || ground.look(dataset))?;
+        received?;
+        let part = found.partial.and_then(|part| part.content);
+        same!(part.map(|part| part.to_guid), Some(guid), "the part");
+        same!(ground.look(dataset)?.partial, None, "left over");
     }
     Ok(())
 }

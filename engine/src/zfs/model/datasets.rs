@@ -5,8 +5,8 @@ use super::machine::{DatasetNode, Machine, ObjectId, WRONG_PARENT};
 use super::properties::{CANMOUNT_OFF, Settings};
 use crate::name::{CreateTxg, DatasetName, Guid, Ivset, SnapshotName};
 use crate::zfs::{
-    Bookmark, Dataset, DatasetKind, Encryption, Property, PropertyValue, Scope, Snapshot,
-    ZfsErrorKind,
+    Bookmark, Dataset, DatasetKind, Encryption, PartialReceive, Property, PropertyValue, Scope,
+    Snapshot, ZfsErrorKind,
 };
 
 /// Where a new dataset has its key.
@@ -53,10 +53,7 @@ impl Machine {
                     key_loaded: self.keys_loaded.contains(&root),
                 })
             }),
-            partial: node
-                .partial
-                .as_ref()
-                .map(|partial| partial.arrived.describe()),
+            partial: self.part(node),
             properties: node.settings.list(),
             snapshots: node
                 .snapshots
@@ -84,6 +81,16 @@ impl Machine {
                 })
                 .collect(),
         }
+    }
+
+    /// What has arrived of a stream: of one that was cut, or of one under way
+    /// that may stay when it is cut.
+    fn part(&self, node: &DatasetNode) -> Option<PartialReceive> {
+        if let Some(left) = &node.partial {
+            return Some(left.arrived.describe());
+        }
+        let running = self.receiving_into(node.id)?.kept.as_ref()?;
+        Some(running.copy().describe())
     }
 
     /// From when on a change counts as written: the newest snapshot, for a
