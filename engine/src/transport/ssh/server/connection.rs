@@ -260,6 +260,7 @@ async fn receive(
                 }
                 gate.taken(bytes);
             }
+            ChannelMsg::ExtendedData { data, .. } => gate.taken(data.len()),
             ChannelMsg::Eof => received = None,
             ChannelMsg::Close => break,
             _ => {}

@@ -143,10 +143,13 @@ impl Guard {
         &mut self,
         channel: ChannelId,
         session: &mut Session,
-        asked: Result<(), String>,
+        (is_helper, what): (bool, &str),
     ) -> Result<(), russh::Error> {
+        if !is_helper {
+            return self.refuse(channel, session, what);
+        }
         // The reply goes first in any case: the other task runs when this one waits.
-        match asked.and_then(|()| self.start(channel)) {
+        match self.start(channel) {
             Ok(()) => session.channel_success(channel),
             Err(why) => {
                 self.known.note(why);
@@ -236,6 +239,18 @@ impl Handler for Guard {
         Ok(())
     }
 
+    /// Nobody wants it, but until it is dropped it waits like the rest.
+    async fn extended_data(
+        &mut self,
+        _channel: ChannelId,
+        _code: u32,
+        data: &[u8],
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        self.gate.came(data.len());
+        Ok(())
+    }
+
     async fn exec_request(
         &mut self,
         channel: ChannelId,
@@ -245,12 +260,8 @@ impl Handler for Guard {
         let is_helper = data
             .split(u8::is_ascii_whitespace)
             .any(|word| word == HELPER.as_bytes());
-        let asked = if is_helper {
-            Ok(())
-        } else {
-            Err("another command than `zferry helper` was asked for".to_owned())
-        };
-        self.answer(channel, session, asked)
+        let what = "another command than `zferry helper`";
+        self.answer(channel, session, (is_helper, what))
     }
 
     async fn subsystem_request(
@@ -259,12 +270,8 @@ impl Handler for Guard {
         name: &str,
         session: &mut Session,
     ) -> Result<(), Self::Error> {
-        let asked = if name == SUBSYSTEM {
-            Ok(())
-        } else {
-            Err("another subsystem than `zferry` was asked for".to_owned())
-        };
-        self.answer(channel, session, asked)
+        let what = "another subsystem than `zferry`";
+        self.answer(channel, session, (name == SUBSYSTEM, what))
     }
 
     async fn shell_request(

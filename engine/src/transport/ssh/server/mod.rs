@@ -210,3 +210,6 @@ impl Drop for Admission {
 fn shown(peer: &SocketAddr) -> SocketAddr {
     SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
+
+#[cfg(test)]
+mod tests;
