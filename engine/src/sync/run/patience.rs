@@ -150,14 +150,25 @@ impl<'a> SourceTrials<'a> {
         }
     }
 
-    /// True, after a while, if there is to be another attempt.
-    pub(super) async fn again(&mut self, error: &PeerError) -> bool {
-        let failed = Failed {
-            peer: &error.peer,
-            family: error.family(),
-            error,
-        };
-        pause(&mut self.backoff, &failed, None, self.observer).await
+    /// Attempts it until it is done, or is to be given up.
+    pub(super) async fn until_done<T>(
+        mut self,
+        mut attempt: impl AsyncFnMut() -> Result<T, PeerError>,
+    ) -> Result<T, PeerError> {
+        loop {
+            let error = match attempt().await {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            let failed = Failed {
+                peer: &error.peer,
+                family: error.family(),
+                error: &error,
+            };
+            if !pause(&mut self.backoff, &failed, None, self.observer).await {
+                return Err(error);
+            }
+        }
     }
 }
 
@@ -180,17 +191,11 @@ impl Work<'_> {
     /// Rotates the source; what fails for a passing reason is tried again for a
     /// minute at most.
     pub(super) async fn rotate(&self, run: &Run<'_>) -> Result<(), PeerError> {
-        let mut persistence = SourceTrials::new(run, self.round.resource);
-        loop {
-            let rotated = {
-                let mut source = run.source.lock().await;
-                self.round.rotate_source(&mut source).await
-            };
-            let Err(error) = rotated else { return Ok(()) };
-            if !persistence.again(&error).await {
-                return Err(error);
-            }
-        }
+        let rotated = SourceTrials::new(run, self.round.resource).until_done(async || {
+            let mut source = run.source.lock().await;
+            self.round.rotate_source(&mut source).await
+        });
+        rotated.await
     }
 
     /// Tries to reach the targets until one of them is there, or none is to be

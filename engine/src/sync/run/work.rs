@@ -133,12 +133,10 @@ impl<'a> Work<'a> {
         if self.failure.is_some() {
             return;
         }
-        let mut persistence = SourceTrials::new(run, self.round.resource);
-        while let Err(error) = self.try_complete_leftover(run).await {
-            if !persistence.again(&error).await {
-                self.failure = Some(ResourceError::source(error));
-                return;
-            }
+        let trials = SourceTrials::new(run, self.round.resource);
+        let completed = trials.until_done(async || self.try_complete_leftover(run).await);
+        if let Err(error) = completed.await {
+            self.failure = Some(ResourceError::source(error));
         }
     }
 
@@ -209,25 +207,13 @@ impl<'a> Work<'a> {
             return Vec::new();
         }
         let side = self.round.source_side();
-        let mut persistence = SourceTrials::new(run, self.round.resource);
-        let prepared = loop {
+        let prepared = SourceTrials::new(run, self.round.resource).until_done(async || {
             let mut source = run.source.lock().await;
-            let prepared = async {
-                let tree = side.recovered(&mut source).await?;
-                side.drop_tosend(&mut source, &tree).await?;
-                Ok(tree)
-            };
-            match prepared.await {
-                Ok(tree) => break Ok(tree),
-                Err(error) => {
-                    drop(source);
-                    if !persistence.again(&error).await {
-                        break Err(error);
-                    }
-                }
-            }
-        };
-        match prepared {
+            let tree = side.recovered(&mut source).await?;
+            side.drop_tosend(&mut source, &tree).await?;
+            Ok(tree)
+        });
+        match prepared.await {
             Err(error) => self.failure = Some(ResourceError::source(error)),
             Ok(tree) if tree.is_empty() => {
                 let src = self.round.sends.src.clone();
@@ -283,18 +269,11 @@ impl<'a> Work<'a> {
 
     /// Brings the fresh `tosend` to all targets.
     async fn run_round(&mut self, run: &Run<'_>) -> Result<(), PeerError> {
-        let mut persistence = SourceTrials::new(run, self.round.resource);
-        let tree = loop {
-            let listed = {
-                let mut source = run.source.lock().await;
-                self.round.source_side().tree(&mut source).await
-            };
-            match listed {
-                Ok(tree) => break tree,
-                Err(error) if persistence.again(&error).await => {}
-                Err(error) => return Err(error),
-            }
-        };
+        let listed = SourceTrials::new(run, self.round.resource).until_done(async || {
+            let mut source = run.source.lock().await;
+            self.round.source_side().tree(&mut source).await
+        });
+        let tree = listed.await?;
         self.bring_all(run, &tree, Phase::Fresh).await
     }
 
