@@ -21,6 +21,7 @@ use crate::helper::{Authorization, Helper, serve};
 use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
+use crate::peer::wire::WireError;
 use crate::plan::{Intermediary, Loss, Step};
 use crate::protocol::hello::About;
 use crate::protocol::message::Failure;
@@ -53,6 +54,14 @@ fn dataset(name: &str) -> DatasetName {
 }
 
 fn helper_link(model: &Model, authorization: Authorization) -> Link {
+    served(model, authorization).0
+}
+
+/// The same, with how it ends.
+fn served(
+    model: &Model,
+    authorization: Authorization,
+) -> (Link, tokio::task::JoinHandle<Result<(), WireError>>) {
     let (near, far) = local::pair();
     let helper = Helper {
         zfs: Arc::new(model.clone()),
@@ -62,8 +71,7 @@ fn helper_link(model: &Model, authorization: Authorization) -> Link {
         about: about(),
         patience: PATIENCE,
     };
-    tokio::spawn(serve(far, helper));
-    near
+    (near, tokio::spawn(serve(far, helper)))
 }
 
 async fn peer(name: &str, model: &Model) -> Peer {

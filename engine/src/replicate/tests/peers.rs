@@ -241,6 +241,15 @@ async fn a_stream_that_was_damaged_before_it_was_framed_never_reaches_zfs_whole(
 }
 
 #[tokio::test]
+async fn a_conversation_that_is_closed_leaves_a_helper_that_ended_well() {
+    let (_, target) = machines(&Faults::default());
+    let (near, served) = super::served(&target, Authorization::everything());
+    let peer = Peer::greet("target", near, &about(), PATIENCE).await;
+    peer.unwrap().close().await.unwrap();
+    served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_driver_that_goes_away_in_the_middle_leaves_nothing() {
     let (source, target) = machines(&Faults::default());
     let (stream, guid) = recorded(&source);
