@@ -9,6 +9,7 @@ pub mod holds;
 pub mod image;
 pub mod inspect;
 pub mod listen;
+mod transfer;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,9 +19,10 @@ use engine::image::Image;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::STALL_DEFAULT;
 use engine::plan::{OnModified, OnNewer, OnPartial};
-use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
 use engine::sync::config::{NodeName, Rid, ServiceName, TargetKind, duration_of};
 use engine::sync::selection::{Selection, TagExpression};
+
+pub use transfer::Transfer;
 
 use crate::endpoint::Endpoint;
 
@@ -377,47 +379,6 @@ impl Patience {
     }
 }
 
-/// How data gets to another machine.
-#[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Connection")]
-pub struct Transfer {
-    /// Private key file to offer, before those of the agent (repeatable)
-    /// [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
-    #[arg(long, value_name = "FILE")]
-    pub identity: Vec<PathBuf>,
-    /// The file of trusted host keys
-    /// [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts]
-    #[arg(long, value_name = "FILE")]
-    pub known_hosts: Option<PathBuf>,
-    /// What to start on the other machine [default: zferry helper]
-    #[arg(long, value_name = "COMMAND")]
-    pub remote_command: Option<String>,
-    /// A pool of the other machine that is in a file there (repeatable)
-    #[arg(long, value_name = "POOL=FILE", value_parser = remote_image)]
-    pub remote_image: Vec<Image>,
-    /// How long to wait for a connection, and then for the helper's greeting
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
-    pub connect_timeout: Duration,
-    /// On the way: whatever is fastest (auto), nothing (off), or always this
-    /// level of zstd, from -7 to 19
-    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = compression,
-        allow_hyphen_values = true)]
-    pub compression: Compression,
-}
-
-fn compression(text: &str) -> Result<Compression, String> {
-    match text {
-        "auto" => Ok(Compression::Adaptive),
-        "off" => Ok(Compression::Off),
-        level => match level.parse() {
-            Ok(level @ LEVEL_MIN..=LEVEL_MAX) => Ok(Compression::Level(level)),
-            _ => Err(format!(
-                "auto, off, or a whole number from {LEVEL_MIN} to {LEVEL_MAX} is due"
-            )),
-        },
-    }
-}
-
 /// Longest time that can be waited for a connection, in seconds: a day.
 const TIMEOUT_SECONDS_MAX: u64 = 24 * 60 * 60;
 
@@ -490,17 +451,6 @@ mod tests {
         assert!(remote_image("tank=/i/tank.img").is_ok());
         for text in ["tank=tank.img", "tank=./x", "tank"] {
             assert!(remote_image(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn compression_is_a_word_or_a_level_of_zstd() {
-        assert_eq!(compression("auto"), Ok(Compression::Adaptive));
-        assert_eq!(compression("off"), Ok(Compression::Off));
-        assert_eq!(compression("-7"), Ok(Compression::Level(-7)));
-        assert_eq!(compression("19"), Ok(Compression::Level(19)));
-        for text in ["", "on", "-8", "20", "3.5"] {
-            assert!(compression(text).is_err(), "{text}");
         }
     }
 

@@ -1,0 +1,66 @@
+//! How data gets to another machine: words that several commands have.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use engine::image::Image;
+use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
+
+use super::{remote_image, seconds};
+
+/// How data gets to another machine.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Transfer {
+    /// Private key file to offer, before those of the agent (repeatable)
+    /// [default: ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Vec<PathBuf>,
+    /// The file of trusted host keys
+    /// [default: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts]
+    #[arg(long, value_name = "FILE")]
+    pub known_hosts: Option<PathBuf>,
+    /// What to start on the other machine [default: zferry helper]
+    #[arg(long, value_name = "COMMAND")]
+    pub remote_command: Option<String>,
+    /// A pool of the other machine that is in a file there (repeatable)
+    #[arg(long, value_name = "POOL=FILE", value_parser = remote_image)]
+    pub remote_image: Vec<Image>,
+    /// How long to wait for a connection, and then for the helper's greeting
+    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub connect_timeout: Duration,
+    /// On the way: whatever is fastest (auto), nothing (off), or always this
+    /// level of zstd, from -7 to 19
+    #[arg(long, value_name = "HOW", default_value = "auto", value_parser = compression,
+        allow_hyphen_values = true)]
+    pub compression: Compression,
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    match text {
+        "auto" => Ok(Compression::Adaptive),
+        "off" => Ok(Compression::Off),
+        level => match level.parse() {
+            Ok(level @ LEVEL_MIN..=LEVEL_MAX) => Ok(Compression::Level(level)),
+            _ => Err(format!(
+                "auto, off, or a whole number from {LEVEL_MIN} to {LEVEL_MAX} is due"
+            )),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compression_is_a_word_or_a_level_of_zstd() {
+        assert_eq!(compression("auto"), Ok(Compression::Adaptive));
+        assert_eq!(compression("off"), Ok(Compression::Off));
+        assert_eq!(compression("-7"), Ok(Compression::Level(-7)));
+        assert_eq!(compression("19"), Ok(Compression::Level(19)));
+        for text in ["", "on", "-8", "20", "3.5"] {
+            assert!(compression(text).is_err(), "{text}");
+        }
+    }
+}
