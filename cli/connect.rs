@@ -271,12 +271,15 @@ impl Connect<'_> {
             patience: self.patience(),
         };
         // How it ends, its driver sees at the other end of the link.
-        tokio::spawn(helper::serve(far, helper));
+        let activity = helper::Activity::default();
+        tokio::spawn(helper::serve_watched(far, helper, activity.clone()));
         let greeted = Peer::greet(&self.about.node, near, &self.about, self.patience()).await;
-        greeted.map_err(|error| ConnectTrouble::Greeting {
+        let mut peer = greeted.map_err(|error| ConnectTrouble::Greeting {
             error,
             command: String::new(),
-        })
+        })?;
+        peer.watch(activity);
+        Ok(peer)
     }
 
     /// The helper of a machine that the command line names.

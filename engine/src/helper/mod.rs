@@ -16,6 +16,7 @@ mod requests;
 mod sending;
 mod serve;
 
+pub use activity::{Activity, Spent};
 pub use authorization::Authorization;
 pub use claim::{Claim, ClaimError, ClaimFolder};
-pub use serve::{Helper, Reach, StateKeeper, serve};
+pub use serve::{Helper, Reach, StateKeeper, serve, serve_watched};

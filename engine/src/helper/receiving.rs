@@ -151,6 +151,7 @@ impl Receiving {
         let Some(frame) = self.frames.blocking_recv() else {
             return Err(given_up("the connection ended".to_owned()));
         };
+        self.activity.waits_for(WaitsFor::Processor);
         if frame.header.kind != Kind::Abort {
             return Ok(frame);
         }

@@ -125,6 +125,7 @@ impl Sending {
                 return Ok(Forwarded::Cancelled);
             }
             let made = Instant::now();
+            self.activity.waits_for(WaitsFor::Processor);
             if let Err(error) = scanner.check(block.filled(filled)) {
                 return Ok(Forwarded::Damaged(error));
             }

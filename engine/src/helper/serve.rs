@@ -81,10 +81,22 @@ pub struct Helper {
 /// # Errors
 /// [`WireError`] if the connection failed or the driver broke the protocol.
 pub async fn serve(link: Link, helper: Helper) -> Result<(), WireError> {
+    serve_watched(link, helper, Activity::default()).await
+}
+
+/// The same, for a driver in this process: `activity` shows it what the
+/// session's time goes into.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_watched(
+    link: Link,
+    helper: Helper,
+    activity: Activity,
+) -> Result<(), WireError> {
     let (mut reader, writer, driver) =
         wire::handshake(link, &helper.about, helper.patience).await?;
     reader.expect_life(wire::SILENCE_MAX);
-    let activity = Activity::default();
     let told = activity.clone();
     let _beating = Beating(tokio::spawn(writer.beat(move || told.pulse())).abort_handle());
     let mut session = Session {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 use super::error::{PeerCause, PeerError};
 use super::stall::{Limits, Stalled};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
+use crate::helper::Activity;
 use crate::hold::{Held, HoldTag};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::protocol::hello::About;
@@ -36,6 +37,8 @@ pub struct Peer {
     pub(crate) limits: Limits,
     /// It has not answered in time: nobody knows what it still says.
     lost: Option<(Stalled, Duration)>,
+    /// What its time goes into, where its helper is in this process.
+    pub(crate) activity: Option<Activity>,
     heartbeat: AbortHandle,
 }
 
@@ -71,8 +74,15 @@ impl Peer {
             transfers: 0,
             limits: Limits::default(),
             lost: None,
+            activity: None,
             heartbeat,
         })
+    }
+
+    /// Its helper is in this process, and `activity` is what that shows of its
+    /// session: see [`serve_watched`](crate::helper::serve_watched).
+    pub fn watch(&mut self, activity: Activity) {
+        self.activity = Some(activity);
     }
 
     /// Lists a dataset or tree; `None` if it does not exist.

@@ -78,7 +78,8 @@ impl Stalled {
         match pulse.map(|pulse| pulse.waits_for) {
             Some(WaitsFor::Zfs) => zfs,
             Some(WaitsFor::OtherSide) => Self::Network,
-            None => Self::Unknown,
+            // No block takes a processor that long: something else is wrong.
+            Some(WaitsFor::Processor) | None => Self::Unknown,
         }
     }
 

@@ -154,6 +154,11 @@ impl WireReader {
         pulse.filter(|_| when.elapsed() <= SILENCE_MAX)
     }
 
+    /// When the last heartbeat came, and what it said; `None` before the first.
+    pub(crate) fn last_beat(&self) -> Option<(Instant, Option<Pulse>)> {
+        self.pulse
+    }
+
     async fn chunk(&mut self) -> Result<Option<Result<Bytes, LinkError>>, WireError> {
         let received = match self.life {
             Life::Unknown | Life::OnceItBeats => self.inbound.recv().await,

@@ -4,20 +4,23 @@
 //! nothing about its ZFS, which has threads of its own. So that a transfer that
 //! stands still can be told from one that is only slow, and by whose fault, a
 //! helper says in the header of each heartbeat what its transfer waits for:
-//! the transfer's number has 0 (it says nothing), 1 or 2 ([`WaitsFor`]), the
-//! sequence the milliseconds since that began. A helper of before says nothing.
+//! the transfer's number has 0 (it says nothing), 1, 2 or 3 ([`WaitsFor`]), the
+//! sequence the milliseconds since that began. A helper of before says nothing,
+//! and a driver of before takes what it does not know for that.
 
 use std::time::Duration;
 
 use crate::stream::frame::{Frame, Header, Kind};
 
 /// Whom a helper waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WaitsFor {
     /// The other side: its next frame, or room on the way to it.
     OtherSide,
     /// Its own ZFS: the next bytes of a stream, or that it takes some.
     Zfs,
+    /// Itself: it hashes, checks, compresses or unpacks.
+    Processor,
 }
 
 /// What a helper was doing when it sent a heartbeat.
@@ -39,6 +42,7 @@ impl Pulse {
                 match waits_for {
                     WaitsFor::OtherSide => 1,
                     WaitsFor::Zfs => 2,
+                    WaitsFor::Processor => 3,
                 },
                 u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
             ),
@@ -52,6 +56,7 @@ impl Pulse {
         let waits_for = match header.transfer {
             1 => WaitsFor::OtherSide,
             2 => WaitsFor::Zfs,
+            3 => WaitsFor::Processor,
             _ => return None,
         };
         Some(Self {
@@ -74,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_pulse_survives_the_wire() {
-        for waits_for in [WaitsFor::OtherSide, WaitsFor::Zfs] {
+        for waits_for in [WaitsFor::OtherSide, WaitsFor::Zfs, WaitsFor::Processor] {
             for milliseconds in [0, 1, u64::MAX] {
                 let since = Duration::from_millis(milliseconds);
                 let pulse = Pulse { waits_for, since };
