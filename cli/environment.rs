@@ -51,6 +51,11 @@ pub fn now() -> UtcSeconds {
     UtcSeconds(since.as_secs())
 }
 
+/// Whether a terminal of this user can move its cursor.
+pub fn can_draw() -> bool {
+    std::env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+}
+
 /// The time zone of this machine; UTC if that is unknown.
 pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)

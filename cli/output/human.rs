@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::{Verbosity, complain};
 use crate::failure::Failure;
 
-/// The engine's events as lines on standard error, and a progress bar.
+/// The engine's events as lines on standard error, and progress.
 pub struct Events {
     verbosity: Verbosity,
     steps_from: Verbosity,
@@ -23,7 +23,7 @@ impl Events {
         Self {
             verbosity,
             steps_from,
-            progress: Mutex::default(),
+            progress: Mutex::new(Progress::new()),
         }
     }
 }
@@ -34,7 +34,9 @@ impl Observer for Events {
             return;
         }
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.event(event);
+        for line in progress.event(event) {
+            complain(&format!("progress: {line}\n"));
+        }
         let (from, text) = line(event, self.steps_from);
         if self.verbosity >= from && !text.is_empty() {
             progress.aside(|| complain(&format!("{text}\n")));
@@ -97,6 +99,7 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             raw_bytes,
             wire_bytes,
             milliseconds,
+            ..
         } => (
             Verbosity::Steps,
             format!(
@@ -185,7 +188,7 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             ),
         ),
         Event::Notice { peer, text } => (Verbosity::Normal, format!("note: {peer}: {text}")),
-        // The bar shows it; an event of a later engine shows nothing.
+        // Progress shows it; an event of a later engine shows nothing.
         _ => (Verbosity::Everything, String::new()),
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Commands return an [`Outcome`] or a [`Failure`]; meanwhile the engine tells
 //! events to the observer of [`Console::observer`]. Both are turned into text
-//! here: for people ([`human`], with [`progress`]) or for programs ([`json`]).
+//! here: for people ([`human`]) or for programs ([`json`]).
 //! Nothing else in this program prints.
 
 pub mod human;

@@ -3,6 +3,8 @@
 //! The engine never prints. It tells an [`Observer`] what it is about to do and
 //! what came of it; the command line turns that into lines, bars or JSON.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use crate::name::{DatasetName, Guid, SnapshotName};
@@ -13,6 +15,75 @@ use crate::zfs::PropertyRefusal;
 pub trait Observer: Send + Sync {
     /// One event.
     fn event(&self, event: &Event);
+}
+
+/// What a transfer waits for, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitingFor {
+    /// The source's ZFS: the next bytes of the stream.
+    SourceZfs,
+    /// The source's processor, which checks, hashes and compresses.
+    SourceProcessor,
+    /// The source or the way from it; which of the two is not known.
+    Source,
+    /// The connection between the two machines.
+    Connection,
+    /// The target or the way to it; which of the two is not known.
+    Target,
+    /// The target's processor, which unpacks and checks.
+    TargetProcessor,
+    /// The target's ZFS: that it takes what came.
+    TargetZfs,
+}
+
+impl WaitingFor {
+    /// All of them, in the order of the data's way.
+    pub const ALL: [Self; 7] = [
+        Self::SourceZfs,
+        Self::SourceProcessor,
+        Self::Source,
+        Self::Connection,
+        Self::Target,
+        Self::TargetProcessor,
+        Self::TargetZfs,
+    ];
+}
+
+/// What the time of a transfer went into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Waited([Duration; WaitingFor::ALL.len()]);
+
+impl Waited {
+    /// So much more time for this.
+    pub fn add(&mut self, what: WaitingFor, time: Duration) {
+        self.0[what as usize] += time;
+    }
+
+    /// The time that went into this.
+    #[must_use]
+    pub fn on(&self, what: WaitingFor) -> Duration {
+        self.0[what as usize]
+    }
+
+    /// What has come on top since it was `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut later = *self;
+        for (part, before) in later.0.iter_mut().zip(earlier.0) {
+            *part = part.saturating_sub(before);
+        }
+        later
+    }
+
+    /// What took most of the time, if any was taken.
+    #[must_use]
+    pub fn most(&self) -> Option<WaitingFor> {
+        let most = WaitingFor::ALL
+            .into_iter()
+            .max_by_key(|what| self.on(*what))?;
+        (!self.on(most).is_zero()).then_some(most)
+    }
 }
 
 /// Something that happened or is about to.
@@ -49,8 +120,21 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         guid: Option<Guid>,
     },
+    /// What is to be sent to one place is known.
+    TransfersPlanned {
+        /// The peer that receives.
+        peer: String,
+        /// The dataset that all of it goes into.
+        root: DatasetName,
+        /// Transfers that there will be.
+        transfers: usize,
+        /// Estimated bytes of all their streams, or of what is left of them.
+        estimated_bytes: u64,
+    },
     /// A transfer begins.
     TransferStarted {
+        /// The peer that receives.
+        peer: String,
         /// What is sent.
         snapshot: SnapshotName,
         /// What it becomes.
@@ -63,15 +147,36 @@ pub enum Event {
         /// it begins now.
         resumed_bytes: Option<u64>,
     },
-    /// Bytes so far of the running transfer. At most one per frame.
+    /// How far a running transfer is: with each frame, and every second while
+    /// none comes.
     Progress {
-        /// Bytes of the ZFS stream.
+        /// The peer that receives.
+        peer: String,
+        /// What is sent.
+        snapshot: SnapshotName,
+        /// What it becomes.
+        target: SnapshotName,
+        /// Bytes of the ZFS stream so far.
         raw_bytes: u64,
-        /// Bytes on the wire.
+        /// Bytes on the wire so far.
         wire_bytes: u64,
+        /// What its time went into so far.
+        #[serde(skip)]
+        waited: Waited,
+    },
+    /// A transfer ended without success. Why, the run's result says.
+    TransferCut {
+        /// The peer that should have received.
+        peer: String,
+        /// What was sent.
+        snapshot: SnapshotName,
+        /// What it was to become.
+        target: SnapshotName,
     },
     /// A transfer ended well: the target's ZFS has the snapshot.
     TransferDone {
+        /// The peer that received.
+        peer: String,
         /// What was sent.
         snapshot: SnapshotName,
         /// What it became.
@@ -164,4 +269,24 @@ pub enum Event {
         /// One sentence.
         text: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_took_most_of_the_time_lately_is_not_what_took_most_of_it_ever() {
+        let mut waited = Waited::default();
+        assert_eq!(waited.most(), None);
+        waited.add(WaitingFor::TargetZfs, Duration::from_secs(60));
+        let early = waited;
+        waited.add(WaitingFor::Connection, Duration::from_secs(5));
+        waited.add(WaitingFor::TargetZfs, Duration::from_secs(4));
+        assert_eq!(waited.most(), Some(WaitingFor::TargetZfs));
+        assert_eq!(waited.since(&early).most(), Some(WaitingFor::Connection));
+        let mut all = WaitingFor::ALL.map(|what| what as usize).to_vec();
+        all.dedup();
+        assert_eq!(all, (0..WaitingFor::ALL.len()).collect::<Vec<_>>());
+    }
 }

@@ -15,6 +15,7 @@ mod log;
 mod loss;
 mod more;
 mod mounts;
+mod progress;
 mod repairs;
 mod replicate;
 mod scheme;

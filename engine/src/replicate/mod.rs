@@ -39,9 +39,11 @@ mod error;
 mod estimate;
 mod explain;
 mod job;
+mod meter;
 mod persist;
 mod prune;
 mod run;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod transfer;

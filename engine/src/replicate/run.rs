@@ -1,16 +1,17 @@
 //! The driver of one replication.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::archive::Archived;
 use super::base::{BaseChange, Place};
-use super::commands::{base_text, send_command, snapshot_command};
+use super::commands::{send_command, snapshot_command};
 use super::error::ReplicateError;
 use super::explain::ensure_not_renamed;
 use super::job::{Job, OnConflict, SnapshotChoice};
+use super::telling::{Telling, planned};
 use super::transfer::{Ends, Moved, transfer};
 use super::{estimate, prune};
 use crate::event::{Event, Observer};
@@ -330,6 +331,8 @@ impl Transfers<'_> {
         target_root: &DatasetName,
         root_is_new: bool,
     ) -> Result<Report, ReplicateError> {
+        let (peer, estimates) = (&self.target.name, &self.estimates);
+        planned(self.observer, peer, target_root, plan, estimates);
         if root_is_new && target_root.parent().is_some() {
             for dataset in self.target.create_ancestors(target_root).await? {
                 self.step(self.target, format!("zfs create -o canmount=off {dataset}"));
@@ -439,40 +442,15 @@ impl Transfers<'_> {
         }
         self.step(self.source, send_command(step));
         self.step(self.target, format!("zfs receive -s -u {}", step.target));
-        observer.event(&Event::TransferStarted {
-            snapshot: step.snapshot.clone(),
-            target: step.target.clone(),
-            base: base_text(step),
-            estimated_bytes: self
-                .estimates
-                .get(n)
-                .and_then(|streams| streams.get(hop).copied())
-                .unwrap_or_default(),
-            resumed_bytes: match step.step {
-                Step::Resume { received_bytes, .. } => Some(received_bytes),
-                _ => None,
-            },
-        });
-        let begun = Instant::now();
+        let estimated = self.estimates.get(n).and_then(|streams| streams.get(hop));
+        let estimated_bytes = estimated.copied().unwrap_or_default();
+        let telling = Telling::begin(observer, &self.target.name, step, estimated_bytes);
         let mut ends = Ends {
             source: self.source,
             target: self.target,
         };
         let moved = transfer(&mut ends, step, self.compression, observer).await?;
-        observer.event(&Event::TransferDone {
-            snapshot: step.snapshot.clone(),
-            target: step.target.clone(),
-            guid: step.guid,
-            raw_bytes: moved.raw_bytes,
-            wire_bytes: moved.wire_bytes,
-            milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-        });
-        if !moved.refused.is_empty() {
-            observer.event(&Event::PropertiesRefused {
-                dataset: step.target.dataset.clone(),
-                refused: moved.refused.clone(),
-            });
-        }
+        telling.done(&moved);
         Ok(moved)
     }
 

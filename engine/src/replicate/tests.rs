@@ -8,6 +8,8 @@ mod loss;
 mod partial;
 mod peers;
 mod persist;
+mod played;
+mod progress;
 mod stalls;
 mod wire;
 

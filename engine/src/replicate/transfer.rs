@@ -14,7 +14,8 @@
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::event::{Event, Observer};
+use super::meter::{Meter, Wait};
+use crate::event::Observer;
 use crate::peer::wire::{Gone, WireError};
 use crate::peer::{Peer, PeerCause, PeerError, Stalled};
 use crate::plan::DatasetPlan;
@@ -96,7 +97,7 @@ pub(crate) async fn transfer(
         number,
         moved: Moved::default(),
         moved_at: Instant::now(),
-        observer,
+        meter: Meter::new(ends, plan, observer),
     };
     match asked {
         Ok(()) => switch.run(ends).await,
@@ -109,7 +110,7 @@ struct Switch<'a> {
     moved: Moved,
     /// When a frame came or went last.
     moved_at: Instant,
-    observer: &'a dyn Observer,
+    meter: Meter<'a>,
 }
 
 /// What came first.
@@ -119,17 +120,23 @@ enum Next {
     Sent(Result<(), Gone>),
     OutOfTime,
     Stalled,
+    Tell,
 }
 
 impl Switch<'_> {
     async fn run(&mut self, ends: &mut Ends<'_>) -> Result<Moved, PeerError> {
         let mut waiting: Option<Frame> = None;
         loop {
+            let wait = match waiting {
+                Some(_) => Wait::Room,
+                None => Wait::Frame,
+            };
             let next = {
                 let limits = ends.source.limits;
                 let stalls_at = limits.stall_max.map(|most| self.moved_at + most);
                 let (source, target) = (&mut ends.source.reader, &mut ends.target.reader);
                 let writer = &ends.target.writer;
+                let tell = self.meter.due();
                 tokio::select! {
                     biased;
                     early = target.next() => Next::FromTarget(early),
@@ -138,10 +145,13 @@ impl Switch<'_> {
                     }
                     () = over(limits.transfers_until) => Next::OutOfTime,
                     () = over(stalls_at) => Next::Stalled,
+                    () = tell => Next::Tell,
                     frame = source.next(), if waiting.is_none() => Next::FromSource(frame),
                 }
             };
+            self.meter.waited(wait, ends);
             match next {
+                Next::Tell => self.meter.tell(&self.moved),
                 Next::Sent(Ok(())) => self.moved_at = Instant::now(),
                 Next::Sent(Err(Gone)) => {
                     let cause = ends.target.reader.cause_of_end().await;
@@ -211,16 +221,14 @@ impl Switch<'_> {
     fn count(&mut self, frame: &Frame) {
         self.moved.raw_bytes += frame.header.raw_bytes as u64;
         self.moved.wire_bytes += frame.wire_bytes() as u64;
-        self.observer.event(&Event::Progress {
-            raw_bytes: self.moved.raw_bytes,
-            wire_bytes: self.moved.wire_bytes,
-        });
+        self.meter.tell(&self.moved);
     }
 
     /// The whole stream has come: its end goes to the target, whose verdict
     /// counts.
     async fn end(&mut self, ends: &mut Ends<'_>, end: Frame) -> Result<Moved, PeerError> {
         let sent = ends.target.writer.send(end);
+        let sent = self.meter.watch(&self.moved, sent);
         let sent = match ends.target.limits.stall_max {
             None => sent.await,
             Some(waited) => match timeout(waited, sent).await {
@@ -262,7 +270,8 @@ impl Switch<'_> {
 
     /// The target's verdict, after the end frame.
     async fn answer(&mut self, target: &mut Peer) -> Result<Moved, PeerError> {
-        match target.reply().await? {
+        let answered = self.meter.watch(&self.moved, target.reply()).await;
+        match answered? {
             Reply::Received { raw_bytes, refused } if raw_bytes == self.moved.raw_bytes => {
                 Ok(Moved {
                     refused,

@@ -68,6 +68,7 @@ impl Observer for Progress<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::Waited;
 
     struct Silent;
 
@@ -77,6 +78,7 @@ mod tests {
 
     fn started(resumed_bytes: Option<u64>) -> Event {
         Event::TransferStarted {
+            peer: "n2".to_owned(),
             snapshot: SnapshotName::parse("tank/a@x").unwrap(),
             target: SnapshotName::parse("backup/a@x").unwrap(),
             base: None,
@@ -89,6 +91,10 @@ mod tests {
     fn progress_is_what_the_target_has_more_than_before_and_not_what_was_sent() {
         let progress = Progress::new(&Silent);
         let sent = Event::Progress {
+            peer: "n2".to_owned(),
+            snapshot: SnapshotName::parse("tank/a@x").unwrap(),
+            target: SnapshotName::parse("backup/a@x").unwrap(),
+            waited: Waited::default(),
             raw_bytes: 1 << 30,
             wire_bytes: 1 << 30,
         };
@@ -109,6 +115,7 @@ mod tests {
         }
         for expected in [true, false] {
             progress.event(&Event::TransferDone {
+                peer: "n2".to_owned(),
                 snapshot: SnapshotName::parse("tank/a@x").unwrap(),
                 target: SnapshotName::parse("backup/a@x").unwrap(),
                 guid: Guid(1),
