@@ -57,9 +57,7 @@ pub struct Connect<'a> {
 struct Route {
     /// Its name in messages.
     name: String,
-    endpoint: SshEndpoint,
-    options: SshOptions,
-    command: String,
+    way: ssh::Route,
     /// What the helper there has to serve besides its kernel's pools.
     images: Vec<Image>,
 }
@@ -267,6 +265,7 @@ impl Connect<'_> {
             authorization: Authorization::everything(),
             states: self.states.clone(),
             claims: Some(self.claims.clone()),
+            door: None,
             about: self.about.clone(),
             patience: self.patience(),
         };
@@ -323,9 +322,11 @@ impl Connect<'_> {
         let command = command.or(connection.remote_command.as_ref());
         Ok(Route {
             name,
-            endpoint,
-            options,
-            command: remote_command::compose(command.map(String::as_str), &images),
+            way: ssh::Route {
+                endpoint,
+                options,
+                command: remote_command::compose(command.map(String::as_str), &images),
+            },
             images,
         })
     }
@@ -366,19 +367,19 @@ impl Connect<'_> {
     }
 
     async fn travel(&self, route: Route) -> Result<Peer, ConnectTrouble> {
-        let Route {
-            name,
-            endpoint,
-            options,
-            command,
-            images,
-        } = route;
-        let link = match ssh::connect(&endpoint, &options, &command).await {
+        let Route { name, way, images } = route;
+        let link = match ssh::connect(&way.endpoint, &way.options, &way.command).await {
             Ok(link) => link,
             Err(error) => return Err(ConnectTrouble::ssh(error)),
         };
         let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
-        let peer = greeted.map_err(|error| ConnectTrouble::Greeting { error, command })?;
+        let peer = match greeted {
+            Ok(peer) => peer.with_more(Arc::new(way), self.transfer.connections),
+            Err(error) => {
+                let command = way.command;
+                return Err(ConnectTrouble::Greeting { error, command });
+            }
+        };
         // A pool of that name in its kernel is not what was meant.
         let served = &peer.about.images;
         let missing = |image: &Image| !served.iter().any(|pool| pool == image.pool().as_str());

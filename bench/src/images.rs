@@ -195,6 +195,7 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         authorization: Authorization::everything(),
         states: None,
         claims: None,
+        door: None,
         about: about.clone(),
         patience: PATIENCE,
     };

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::image::Image;
+use engine::peer::Connections;
 use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
+use engine::transport::bundle::LINKS_MAX;
 
 use super::{remote_image, seconds};
 
@@ -34,6 +36,20 @@ pub struct Transfer {
     #[arg(long, value_name = "HOW", default_value = "auto", value_parser = compression,
         allow_hyphen_values = true)]
     pub compression: Compression,
+    /// To the other host: as many as its distance calls for (auto), or so many,
+    /// from 1 to 8
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = connections)]
+    pub connections: Connections,
+}
+
+fn connections(text: &str) -> Result<Connections, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Connections::Auto),
+        (_, Ok(number @ 1..=LINKS_MAX)) => Ok(Connections::Exactly(number)),
+        _ => Err(format!(
+            "auto, or a whole number from 1 to {LINKS_MAX} is due"
+        )),
+    }
 }
 
 fn compression(text: &str) -> Result<Compression, String> {
@@ -52,6 +68,16 @@ fn compression(text: &str) -> Result<Compression, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_are_a_word_or_a_small_number() {
+        assert_eq!(connections("auto"), Ok(Connections::Auto));
+        assert_eq!(connections("1"), Ok(Connections::Exactly(1)));
+        assert_eq!(connections("8"), Ok(Connections::Exactly(8)));
+        for text in ["", "0", "9", "-1", "2.0", "many"] {
+            assert!(connections(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn compression_is_a_word_or_a_level_of_zstd() {

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use engine::error::Family;
+use engine::helper::join::{self, Door, Hall};
 use engine::helper::{self, Authorization, ClaimFolder, StateKeeper, serve};
 use engine::image::Image;
 use engine::sync::state::StateStore;
@@ -34,6 +35,8 @@ struct Shared {
     node: String,
     states: Arc<dyn StateKeeper>,
     claims: ClaimFolder,
+    /// Where connections find the conversation that they belong to.
+    hall: Hall,
     args: Listen,
 }
 
@@ -60,6 +63,7 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
         node: context.node_text(),
         states: Arc::new(states),
         claims: ClaimFolder::below(&context.global.state),
+        hall: Hall::default(),
         args,
     });
     let console = context.console;
@@ -106,6 +110,11 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
 
 /// Serves one connection.
 async fn help(shared: Arc<Shared>, link: Link, key: AuthorizedKey) -> Result<(), String> {
+    let (token, link) = join::opening_of(link, shared.args.connect_timeout).await;
+    if let Some(token) = token {
+        let joined = shared.hall.join(&token, link).await;
+        return joined.map_err(|error| error.to_string());
+    }
     let zfs = shared.machine.open().await;
     let zfs = zfs.unwrap_or_else(|missing| Arc::new(Absent(*missing.error)));
     let helper = helper::Helper {
@@ -113,6 +122,7 @@ async fn help(shared: Arc<Shared>, link: Link, key: AuthorizedKey) -> Result<(),
         authorization: Authorization::only(key.allow),
         states: Some(Arc::clone(&shared.states)),
         claims: Some(shared.claims.clone()),
+        door: Some(Door::Hall(shared.hall.clone())),
         about: environment::about(&shared.node, &shared.images),
         patience: shared.args.connect_timeout,
     };

@@ -56,6 +56,14 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             Verbosity::Steps,
             format!("{peer}: connected to {program} on {node}"),
         ),
+        Event::Widened {
+            peer,
+            connections,
+            round_trip_milliseconds,
+        } => (
+            Verbosity::Steps,
+            format!("{peer}: {connections} connections, {round_trip_milliseconds} ms apart"),
+        ),
         Event::Step { peer, command } => (steps_from, format!("{peer}: {command}")),
         Event::StateWritten {
             peer,

@@ -100,6 +100,15 @@ pub enum Event {
         /// The name it gives itself.
         node: String,
     },
+    /// A conversation goes over several connections from now on.
+    Widened {
+        /// With whom.
+        peer: String,
+        /// How many.
+        connections: usize,
+        /// How long an answer took.
+        round_trip_milliseconds: u64,
+    },
     /// A step begins that changes or moves something.
     Step {
         /// On which peer.

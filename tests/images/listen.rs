@@ -40,9 +40,11 @@ fn push_and_pull_go_through_our_own_receiver_within_what_the_key_may() {
     let content = data(1, 3 << 20);
     lab.put("tank/vol", &content);
     let target = behind(&listening, "backup/in/vol");
-    for _ in 0..2 {
-        let ran = Ran::of(&mut replicate(&lab, &["tank/vol", &target]));
+    for more in [&[][..], &["-v", "--connections", "4"]] {
+        let ran = Ran::of(replicate(&lab, more).args(["tank/vol", &target]));
         assert_eq!(ran.code, Some(0), "{ran:#?}");
+        let several = ran.err.contains("4 connections, ");
+        assert_eq!(several, !more.is_empty(), "{ran:#?}");
     }
     let ran = Ran::of(&mut replicate(&lab, &[&target, "tank/back"]));
     assert_eq!(ran.code, Some(0), "{ran:#?}");

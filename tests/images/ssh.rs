@@ -1,5 +1,6 @@
 //! Images of another machine, over a stock sshd.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use super::lab::{Lab, data, lab};
@@ -52,6 +53,64 @@ fn push_and_pull_reach_an_image_of_the_other_machine() {
     let ran = Ran::of(&mut replicate(&lab, &sshd, &words));
     assert_eq!(ran.code, Some(0), "{ran:#?}");
     lab.in_step("backup/vol", "tank/back", &content);
+}
+
+#[test]
+fn several_sessions_of_sshd_carry_one_conversation_also_with_a_bound_key() {
+    let Some(lab) = lab() else { return };
+    let sshd = Sshd::start();
+    let content = data(1, 3 << 20);
+    lab.put("tank/vol", &content);
+    bind(
+        &sshd,
+        &format!(
+            "{} --allow backup/in --image {}",
+            helper(&lab),
+            lab.image("backup")
+        ),
+    );
+    let target = behind(&sshd, "backup/in/vol");
+    let ways = [
+        (["tank/vol", &target], ["tank/vol", "backup/in/vol"]),
+        (["tank/vol", &target], ["tank/vol", "backup/in/vol"]),
+        ([&target, "tank/back"], ["backup/in/vol", "tank/back"]),
+    ];
+    for (way, [from, to]) in ways {
+        let mut command = replicate(&lab, &sshd, &["-v", "--connections", "3"]);
+        let ran = Ran::of(command.args(way));
+        assert_eq!(ran.code, Some(0), "{ran:#?}");
+        assert!(ran.err.contains("3 connections, "), "{ran:#?}");
+        lab.in_step(from, to, &content);
+    }
+    let sockets = std::fs::read_dir(lab.place.path("there/join")).unwrap();
+    assert_eq!(sockets.count(), 0);
+}
+
+#[test]
+fn a_helper_that_cannot_take_more_sessions_is_used_over_one() {
+    let Some(lab) = lab() else { return };
+    let sshd = Sshd::start();
+    let content = data(1, 200_000);
+    lab.put("tank/vol", &content);
+    // Others could get in there.
+    let joins = lab.place.path("there/join");
+    std::fs::create_dir_all(&joins).unwrap();
+    std::fs::set_permissions(&joins, PermissionsExt::from_mode(0o755)).unwrap();
+    let there = lab.image("backup");
+    let target = behind(&sshd, "backup/vol");
+    let words = [
+        "--connections",
+        "2",
+        "--remote-image",
+        &there,
+        "tank/vol",
+        &target,
+    ];
+    let ran = Ran::of(&mut replicate(&lab, &sshd, &words));
+    assert_eq!(ran.code, Some(0), "{ran:#?}");
+    assert!(ran.err.contains("one connection is used"), "{ran:#?}");
+    assert!(ran.err.contains("other accounts"), "{ran:#?}");
+    lab.in_step("tank/vol", "backup/vol", &content);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The ways to get a stream to the other side, each with the processes it needs.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
@@ -25,22 +26,29 @@ pub enum Method {
     Mbuffer,
     /// And compressed: mbuffer, zstd, ssh, zstd, mbuffer.
     Zstd,
-    /// The engine to a stock `sshd`, with this `--compression`.
-    Engine(&'static str),
+    /// The engine to a stock `sshd`, with this `--compression` and so many
+    /// `--connections`.
+    Engine(&'static str, &'static str),
+    /// The engine to its own receiver (`zferry listen`), the same.
+    Own(&'static str, &'static str),
 }
 
 /// All of them, in the order of the report.
-pub const METHODS: [Method; 10] = [
+pub const METHODS: [Method; 14] = [
     Method::Pipe,
     Method::Tcp,
     Method::Sealed,
     Method::Ssh,
     Method::Mbuffer,
     Method::Zstd,
-    Method::Engine("off"),
-    Method::Engine("auto"),
-    Method::Engine("-3"),
-    Method::Engine("1"),
+    Method::Engine("off", "1"),
+    Method::Engine("off", "auto"),
+    Method::Engine("off", "2"),
+    Method::Engine("auto", "auto"),
+    Method::Engine("-3", "auto"),
+    Method::Engine("1", "auto"),
+    Method::Own("off", "auto"),
+    Method::Own("auto", "auto"),
 ];
 
 /// What one run took.
@@ -75,18 +83,23 @@ impl Method {
             Self::Ssh => "ssh aes128-gcm".into(),
             Self::Mbuffer => "mbuffer, ssh".into(),
             Self::Zstd => "mbuffer, zstd -1, ssh".into(),
-            Self::Engine(compression) => format!("zferry to sshd, {compression}"),
+            Self::Engine(compression, "auto") => format!("zferry to sshd, {compression}"),
+            Self::Engine(compression, count) => {
+                format!("zferry to sshd, {compression}, {count}x")
+            }
+            Self::Own(compression, "auto") => format!("zferry to zferry, {compression}"),
+            Self::Own(compression, count) => format!("zferry to zferry, {compression}, {count}x"),
         }
     }
 
     /// Programs that it needs and this machine does not have.
     pub fn missing(self) -> Vec<&'static str> {
         let needed: &[&str] = match self {
-            Self::Pipe | Self::Tcp | Self::Sealed => &[],
+            Self::Pipe | Self::Tcp | Self::Sealed | Self::Own(..) => &[],
             Self::Ssh => &["ssh", "/usr/sbin/sshd"],
             Self::Mbuffer => &["ssh", "/usr/sbin/sshd", "mbuffer"],
             Self::Zstd => &["ssh", "/usr/sbin/sshd", "mbuffer", "zstd"],
-            Self::Engine(_) => &["/usr/sbin/sshd"],
+            Self::Engine(..) => &["/usr/sbin/sshd"],
         };
         let path = std::env::var_os("PATH").unwrap_or_default();
         let is_missing = |program: &&&str| {
@@ -114,7 +127,7 @@ impl Method {
             self.name()
         );
         let peak_mib = match self {
-            Self::Engine(_) => Some([report(&near)?.1, far_peak]),
+            Self::Engine(..) | Self::Own(..) => Some([report(&near)?.1, far_peak]),
             _ => None,
         };
         Ok(Taken {
@@ -152,26 +165,56 @@ impl Method {
                 chain(commands)?;
                 session.end()
             }
-            Self::Engine(compression) => {
+            Self::Engine(compression, count) => {
                 let server = place.server.context("no sshd")?;
                 let session = server.session(place.wan)?;
-                let mut driver = part(&["driver"], &[place.file, near])?;
+                let mut driver = driver(place, near, session.address, [compression, count])?;
                 driver
                     .args(["--user", &server.user])
-                    .arg(format!("--host={}", session.address.ip()))
-                    .arg(format!("--port={}", session.address.port()))
                     .arg("--key")
                     .arg(server.path("user"))
                     .arg("--known-hosts")
                     .arg(server.path("known_hosts"))
                     .arg("--command")
-                    .arg(shown(&part(&["helper"], &[far])?))
-                    .arg(format!("--compression={compression}"));
+                    .arg(shown(&part(&["helper"], &[far, place.folder])?));
                 chain(vec![driver])?;
                 session.end()
             }
+            Self::Own(compression, count) => {
+                let (user, known) = (
+                    place.folder.join("own-user"),
+                    place.folder.join("own-known"),
+                );
+                let listener = part(&["listen"], &[far, &user, &known])?;
+                let (address, mut listener) = listening(listener, place.wan)?;
+                let mut driver = driver(place, near, address, [compression, count])?;
+                driver
+                    .args(["--user", "bench", "--command", "zferry helper", "--key"])
+                    .arg(user)
+                    .arg("--known-hosts")
+                    .arg(known);
+                chain(vec![driver])?;
+                ensure!(listener.wait()?.success(), "the receiver failed");
+                Ok(())
+            }
         }
     }
+}
+
+/// The engine's near side, up to how it logs in.
+fn driver(
+    place: &Place<'_>,
+    near: &Path,
+    address: SocketAddr,
+    [compression, count]: [&str; 2],
+) -> Result<Command> {
+    let mut driver = part(&["driver"], &[place.file, near])?;
+    driver
+        .arg(format!("--host={}", address.ip()))
+        .arg(format!("--port={}", address.port()))
+        .arg(format!("--compression={compression}"))
+        .arg(format!("--connections={count}"));
+    Ok(driver)
 }
 
 /// This program as one of its parts.

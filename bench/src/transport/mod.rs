@@ -6,6 +6,7 @@
 //! plan to answer, over a real `sshd`.
 
 mod content;
+mod engine;
 mod methods;
 mod parts;
 mod report;

@@ -5,26 +5,13 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
-use engine::event::{Event, Observer};
-use engine::helper::{Authorization, Helper, serve};
-use engine::name::{DatasetName, ShortName};
-use engine::peer::Peer;
-use engine::protocol::hello::About;
-use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
-use engine::stream::compress::Compression;
-use engine::transport::ssh::{self, Identity, SshEndpoint, SshOptions};
-use engine::transport::{local, stdio};
-use engine::zfs::{Scope, SendMode};
 use ring::aead;
 
-use super::synthetic::{SHORT, SOURCE, Synthetic, TARGET};
+use super::engine;
 
-const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that are hashed and sealed at a time.
 const PIECE_BYTES: usize = 1 << 20;
 
@@ -35,7 +22,7 @@ pub enum Part {
     Source { file: PathBuf },
     /// Reads standard input and leaves its hash
     Sink { report: PathBuf },
-    /// Serves one connection by sshd; says its port first
+    /// Serves one conversation by sshd; says its port first
     Serve {
         address: Ipv4Addr,
         #[arg(long)]
@@ -63,8 +50,15 @@ pub enum Part {
         #[arg(long)]
         sealed: bool,
     },
-    /// The engine's far side
-    Helper { report: PathBuf },
+    /// The engine's far side behind sshd
+    Helper { report: PathBuf, state: PathBuf },
+    /// The engine's far side with our own SSH server; says its port first
+    Listen {
+        report: PathBuf,
+        user: PathBuf,
+        known_hosts: PathBuf,
+        address: Ipv4Addr,
+    },
     /// The engine's near side
     Driver(Driver),
 }
@@ -89,6 +83,9 @@ pub struct Driver {
     /// auto, off, or a level
     #[arg(long, allow_hyphen_values = true)]
     pub compression: String,
+    /// auto, or a number
+    #[arg(long)]
+    pub connections: String,
 }
 
 /// Runs it.
@@ -104,7 +101,7 @@ pub fn run(part: Part) -> Result<()> {
             address,
             config,
             log,
-        } => super::server::serve(accepted(address)?, &config, &log),
+        } => super::server::serve(&bound(address)?, &config, &log),
         Part::Link { namespace, way } => super::wan::link(&namespace, way),
         Part::TcpSink {
             report,
@@ -130,17 +127,28 @@ pub fn run(part: Part) -> Result<()> {
                 false => Ok(pour(&file, stream.into())?),
             }
         }
-        Part::Helper { report } => helper(&report),
-        Part::Driver(driver) => drive(&driver),
+        Part::Helper { report, state } => engine::helper(&report, &state),
+        Part::Listen {
+            report,
+            user,
+            known_hosts,
+            address,
+        } => engine::listen(&report, &user, &known_hosts, bound(address)?),
+        Part::Driver(driver) => engine::drive(&driver),
     }
+}
+
+/// Says a port that is listened on.
+fn bound(address: Ipv4Addr) -> Result<TcpListener> {
+    let listener = TcpListener::bind((address, 0))?;
+    let mut said = std::fs::File::from(stdout()?);
+    writeln!(said, "{}", listener.local_addr()?.port())?;
+    Ok(listener)
 }
 
 /// Says a port, and waits for one connection to it.
 fn accepted(address: Ipv4Addr) -> Result<TcpStream> {
-    let listener = TcpListener::bind((address, 0))?;
-    let mut said = std::fs::File::from(stdout()?);
-    writeln!(said, "{}", listener.local_addr()?.port())?;
-    Ok(listener.accept()?.0)
+    Ok(bound(address)?.accept()?.0)
 }
 
 fn stdout() -> Result<OwnedFd> {
@@ -187,7 +195,7 @@ fn fill(from: &mut impl Read, piece: &mut [u8]) -> std::io::Result<usize> {
 }
 
 /// A report: the hash, and the most memory that this process had, KiB.
-fn leave(report: &Path, hash: &blake3::Hash) -> Result<()> {
+pub fn leave(report: &Path, hash: &blake3::Hash) -> Result<()> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let peak = peak.and_then(|line| line.trim().strip_suffix(" kB"));
@@ -258,95 +266,4 @@ fn opened(stream: &mut TcpStream) -> Result<blake3::Hash> {
         }
     }
     Ok(hasher.finalize())
-}
-
-struct Silent;
-
-impl Observer for Silent {
-    fn event(&self, _: &Event) {}
-}
-
-fn about(node: &str) -> About {
-    About {
-        program: "bench".to_owned(),
-        node: node.to_owned(),
-        platform: String::new(),
-        images: Vec::new(),
-        clock: None,
-    }
-}
-
-fn end(node: &str, zfs: Arc<Synthetic>) -> Helper {
-    Helper {
-        zfs,
-        authorization: Authorization::everything(),
-        states: None,
-        claims: None,
-        about: about(node),
-        patience: PATIENCE,
-    }
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?)
-}
-
-fn helper(report: &Path) -> Result<()> {
-    let zfs = Arc::new(Synthetic::Target(Mutex::default()));
-    let runtime = runtime()?;
-    let output = runtime.block_on(async {
-        let (link, output) = stdio::link()?;
-        Box::pin(serve(link, end("target", Arc::clone(&zfs)))).await?;
-        anyhow::Ok(output)
-    })?;
-    output.finish()?;
-    let Synthetic::Target(hash) = &*zfs else {
-        unreachable!("it was made a target");
-    };
-    let hash = hash.lock().expect("nobody panics");
-    leave(report, &hash.context("nothing was received")?)
-}
-
-fn drive(driver: &Driver) -> Result<()> {
-    let compression = match driver.compression.as_str() {
-        "auto" => Compression::Adaptive,
-        "off" => Compression::Off,
-        level => Compression::Level(level.parse()?),
-    };
-    let job = Job {
-        loss: engine::plan::Loss::default(),
-        intermediary: engine::plan::Intermediary::Skip,
-        on_conflict: OnConflict::Refuse,
-        base: engine::hold::BaseHold::default(),
-        source: DatasetName::parse(SOURCE)?,
-        target: DatasetName::parse(TARGET)?,
-        snapshot: SnapshotChoice::Existing(ShortName::parse(SHORT)?),
-        scope: Scope::One,
-        mode: SendMode::Plain,
-        placement: Placement::TwoMachines,
-        compression,
-        rehearsal: false,
-    };
-    let endpoint = SshEndpoint::new(&driver.user, &driver.host, driver.port)?;
-    let options = SshOptions {
-        identities: vec![Identity::Named(driver.key.clone())],
-        known_hosts: vec![driver.known_hosts.clone()],
-        ..SshOptions::default()
-    };
-    runtime()?.block_on(async {
-        let (near, far) = local::pair();
-        let zfs = Arc::new(Synthetic::Source(driver.file.clone()));
-        tokio::spawn(serve(far, end("source", zfs)));
-        let about = about("driver");
-        let mut source = Peer::greet("source", near, &about, PATIENCE).await?;
-        let link = ssh::connect(&endpoint, &options, &driver.command).await?;
-        let mut target = Peer::greet("target", link, &about, PATIENCE).await?;
-        Box::pin(replicate(&job, &mut source, &mut target, &Silent)).await?;
-        // Only what has ended can be asked for what it took.
-        target.close().await?;
-        anyhow::Ok(())
-    })?;
-    leave(&driver.report, &blake3::hash(&[]))
 }

@@ -148,7 +148,8 @@ pub fn svg(samples: &[Sample], kinds: &[Kind], methods: &[Method]) -> String {
             let rate = rate(*kind, *method);
             let length = (WIDTH - LEFT - 60.0) * rate / most;
             let colour = match method {
-                Method::Engine(_) => "#2a7ab0",
+                Method::Engine(..) => "#2a7ab0",
+                Method::Own(..) => "#1b4f72",
                 Method::Pipe | Method::Tcp | Method::Sealed => "#c8c8c8",
                 _ => "#8a8a8a",
             };
@@ -189,7 +190,7 @@ mod tests {
 
     #[test]
     fn ratios_are_taken_within_a_round() {
-        let engine = Method::Engine("off");
+        let engine = Method::Engine("off", "auto");
         let samples = [
             sample(Method::Ssh, 0, 1.0),
             sample(engine, 0, 2.0),

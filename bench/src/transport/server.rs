@@ -1,17 +1,21 @@
 //! A private `sshd` for the methods: its keys, and one server process for each
 //! connection, whose processor time can be asked for when it has ended.
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, ErrorKind};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
 use super::wan::{self, Wan};
 
 const SSHD: &str = "/usr/sbin/sshd";
+
+/// How long a connection may wait that is not the first one.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(2);
 
 /// True if methods that need one can be measured.
 pub fn is_there() -> bool {
@@ -30,8 +34,35 @@ pub struct Session {
     served: Child,
 }
 
-/// Serves one connection, and waits until everything it started has ended.
-pub fn serve(connection: TcpStream, config: &Path, log: &Path) -> Result<()> {
+/// Serves connections, each by an `sshd`, until the first one and all others
+/// have ended with everything that they started.
+pub fn serve(listener: &TcpListener, config: &Path, log: &Path) -> Result<()> {
+    let serving = |connection| serve_one(connection, config, log);
+    std::thread::scope(|scope| {
+        let (first, _) = listener.accept()?;
+        let first = scope.spawn(move || serving(first));
+        let mut more = Vec::new();
+        listener.set_nonblocking(true)?;
+        while !first.is_finished() {
+            match listener.accept() {
+                Ok((connection, _)) => {
+                    connection.set_nonblocking(false)?;
+                    more.push(scope.spawn(move || serving(connection)));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(ACCEPT_PAUSE);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for serving in std::iter::once(first).chain(more) {
+            serving.join().expect("it does not panic")?;
+        }
+        Ok(())
+    })
+}
+
+fn serve_one(connection: TcpStream, config: &Path, log: &Path) -> Result<()> {
     let socket = OwnedFd::from(connection);
     let mut command = Command::new(SSHD);
     command.arg("-i").arg("-f").arg(config).arg("-E").arg(log);

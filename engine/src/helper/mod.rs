@@ -11,10 +11,12 @@ mod authorization;
 mod claim;
 mod copies;
 mod holds;
+pub mod join;
 mod receiving;
 mod requests;
 mod sending;
 mod serve;
+mod sessions;
 
 pub use activity::{Activity, Spent};
 pub use authorization::Authorization;

@@ -198,6 +198,9 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         | Request::Holds { .. }
         | Request::Send { .. }
         | Request::Receive { .. }
+        | Request::OfferSessions
+        | Request::Widen { .. }
+        | Request::Widened
         | Request::Cancel => Err(Failure::BadRequest("out of turn".to_owned())),
     }
 }

@@ -5,14 +5,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use super::activity::Activity;
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimFolder};
+use super::join::{Desk, Door, Remains};
 use super::receiving::Receiving;
 use super::requests::{self, Context};
 use super::sending::Sending;
+use super::sessions::Beating;
 use crate::peer::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::protocol::hello::About;
 use crate::protocol::message::{Failure, Reply, Request};
@@ -65,6 +67,8 @@ pub struct Helper {
     /// Where destinations are claimed. `None` if no other helper can reach
     /// them: a claim has nobody to keep out then.
     pub claims: Option<ClaimFolder>,
+    /// Where more sessions of its driver find it. `None`: nowhere.
+    pub door: Option<Door>,
     /// What it says about itself.
     pub about: About,
     /// How long it waits for the greeting.
@@ -97,8 +101,7 @@ pub async fn serve_watched(
     let (mut reader, writer, driver) =
         wire::handshake(link, &helper.about, helper.patience).await?;
     reader.expect_life(wire::SILENCE_MAX);
-    let told = activity.clone();
-    let _beating = Beating(tokio::spawn(writer.beat(move || told.pulse())).abort_handle());
+    let beating = Beating::start(&writer, &activity);
     let mut session = Session {
         helper,
         reader,
@@ -110,13 +113,16 @@ pub async fn serve_watched(
         answering: 0,
         activity,
         pool: Pool::default(),
+        beating,
+        desk: None,
+        joined: Vec::new(),
     };
     loop {
         let frame = match session.early.take() {
             Some(frame) => frame,
             None => match session.reader.next().await? {
                 Some(frame) => frame,
-                None => return Ok(()),
+                None => return session.end().await,
             },
         };
         match session.turn(&frame).await {
@@ -127,17 +133,8 @@ pub async fn serve_watched(
     }
 }
 
-/// Heartbeats, until this is dropped.
-struct Beating(AbortHandle);
-
-impl Drop for Beating {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// How serving a request can end the session.
-enum Turn {
+pub(super) enum Turn {
     Broken(WireError),
     Gone,
 }
@@ -160,10 +157,10 @@ impl From<Gone> for Turn {
     }
 }
 
-struct Session {
-    helper: Helper,
-    reader: WireReader,
-    writer: WireWriter,
+pub(super) struct Session {
+    pub(super) helper: Helper,
+    pub(super) reader: WireReader,
+    pub(super) writer: WireWriter,
     holds: Vec<Box<dyn Hold>>,
     /// The destinations of this session; a receive keeps them until it ends.
     claims: Vec<Arc<Claim>>,
@@ -174,9 +171,14 @@ struct Session {
     /// Number of the request that is being answered.
     answering: u64,
     /// For heartbeats.
-    activity: Activity,
+    pub(super) activity: Activity,
     /// Of all its transfers.
     pool: Pool,
+    pub(super) beating: Beating,
+    /// Where more sessions arrive, if they were offered.
+    pub(super) desk: Option<Desk>,
+    /// What is left to do for those that have joined.
+    pub(super) joined: Vec<Remains>,
 }
 
 impl Session {
@@ -196,6 +198,8 @@ impl Session {
         match request {
             // The send it was meant for has already ended.
             Request::Cancel => Ok(()),
+            Request::OfferSessions => self.offer_sessions().await,
+            Request::Widen { count } => self.widen(count).await,
             Request::Send {
                 request,
                 transfer,
@@ -247,11 +251,11 @@ impl Session {
         }
     }
 
-    async fn refuse(&self, failure: Failure) -> Result<(), Turn> {
+    pub(super) async fn refuse(&self, failure: Failure) -> Result<(), Turn> {
         self.reply(&Reply::Failed(failure)).await
     }
 
-    async fn reply(&self, reply: &Reply) -> Result<(), Turn> {
+    pub(super) async fn reply(&self, reply: &Reply) -> Result<(), Turn> {
         let text = serde_json::to_vec(reply).expect("replies are plain data");
         Ok(self
             .writer

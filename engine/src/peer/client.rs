@@ -4,10 +4,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use super::error::{PeerCause, PeerError};
+use super::sessions::More;
 use super::stall::{Limits, Stalled};
 use super::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::helper::Activity;
@@ -39,7 +40,8 @@ pub struct Peer {
     lost: Option<(Stalled, Duration)>,
     /// What its time goes into, where its helper is in this process.
     pub(crate) activity: Option<Activity>,
-    heartbeat: AbortHandle,
+    heartbeat: JoinHandle<()>,
+    pub(super) more: Option<More>,
 }
 
 impl Drop for Peer {
@@ -64,7 +66,7 @@ impl Peer {
             .await
             .map_err(|error| PeerError::new(name, error))?;
         reader.expect_life_once_it_beats();
-        let heartbeat = tokio::spawn(writer.beat(|| None)).abort_handle();
+        let heartbeat = tokio::spawn(writer.beat(|| None));
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,
@@ -76,6 +78,7 @@ impl Peer {
             lost: None,
             activity: None,
             heartbeat,
+            more: None,
         })
     }
 
@@ -462,6 +465,16 @@ impl Peer {
         }
     }
 
+    /// Once this has ended, no heartbeat is on its way into the queue.
+    pub(super) async fn stop_beating(&mut self) {
+        self.heartbeat.abort();
+        let _ = (&mut self.heartbeat).await;
+    }
+
+    pub(super) fn begin_beating(&mut self) {
+        self.heartbeat = tokio::spawn(self.writer.beat(|| None));
+    }
+
     /// From now on nothing is asked of it: it has kept silent for too long.
     pub(crate) fn give_up(&mut self, why: Stalled, waited: Duration) -> PeerError {
         self.lost = Some((why, waited));
@@ -474,14 +487,14 @@ impl Peer {
         self.transfers
     }
 
-    async fn order(&mut self, request: &Request) -> Result<(), PeerError> {
+    pub(super) async fn order(&mut self, request: &Request) -> Result<(), PeerError> {
         match self.ask(request).await? {
             Reply::Done => Ok(()),
             _ => Err(self.confused("a plain confirmation was due")),
         }
     }
 
-    async fn ask(&mut self, request: &Request) -> Result<Reply, PeerError> {
+    pub(super) async fn ask(&mut self, request: &Request) -> Result<Reply, PeerError> {
         self.request(request).await?;
         self.reply().await
     }

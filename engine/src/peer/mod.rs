@@ -6,9 +6,11 @@
 
 mod client;
 mod error;
+mod sessions;
 mod stall;
 pub mod wire;
 
 pub use client::Peer;
 pub use error::{PeerCause, PeerError};
+pub use sessions::Connections;
 pub use stall::{STALL_DEFAULT, Stalled};

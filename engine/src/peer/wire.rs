@@ -14,7 +14,7 @@ use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
 use crate::stream::decoder::Decoder;
 use crate::stream::frame::{Frame, FrameError, Kind};
-use crate::transport::{Link, LinkError};
+use crate::transport::{Link, LinkError, bundle};
 
 /// How often each side shows that it is alive.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -147,6 +147,15 @@ impl WireReader {
         self.heard = Instant::now();
     }
 
+    /// From the next byte on, what comes is spread over these links as well.
+    pub(crate) fn widen(&mut self, more: Vec<mpsc::Receiver<Result<Bytes, LinkError>>>) {
+        let (_, none) = mpsc::channel(1);
+        let first = std::mem::replace(&mut self.inbound, none);
+        let mut links = vec![(self.decoder.take_rest(), first)];
+        links.extend(more.into_iter().map(|link| (Bytes::new(), link)));
+        self.inbound = bundle::gather(links);
+    }
+
     /// What the last heartbeat said, if it is recent.
     #[must_use]
     pub fn pulse(&self) -> Option<Pulse> {
@@ -192,6 +201,15 @@ impl WireWriter {
     /// Writes into this queue.
     pub(super) fn new(outbound: mpsc::Sender<Bytes>) -> Self {
         Self { outbound }
+    }
+
+    /// From the next byte on, what is sent is spread over these links as well.
+    /// No other clone of this writer may be in use: what it sent would be out of
+    /// place.
+    pub(crate) fn widen(&mut self, more: Vec<mpsc::Sender<Bytes>>) {
+        let mut links = vec![self.outbound.clone()];
+        links.extend(more);
+        self.outbound = bundle::spread(links);
     }
 
     /// Sends a frame; waits while the connection is behind.

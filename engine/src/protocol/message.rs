@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Family;
 use crate::hold::{Held, HoldTag};
 use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
+use crate::protocol::join::Token;
 use crate::stream::compress::Compression;
 use crate::zfs::{
     Dataset, NewBookmark, PropertyRefusal, ReceiveRequest, Scope, SendRequest, ZfsError,
@@ -191,6 +192,19 @@ pub enum Request {
         /// The snapshot the stream has to start from.
         from_guid: Option<Guid>,
     },
+    /// Wait for more sessions of this driver. Answer: [`Reply::Sessions`], or
+    /// [`Failure::NoSessions`].
+    OfferSessions,
+    /// Take these sessions into the conversation once they have joined. Answer:
+    /// [`Reply::Done`], or [`Failure::NoSessions`]. After `Done` the helper's
+    /// bytes are spread over all sessions, and the driver's are after
+    /// [`Request::Widened`], which is what it says next.
+    Widen {
+        /// How many, besides the first.
+        count: usize,
+    },
+    /// From here on the driver's bytes are spread over all sessions. No answer.
+    Widened,
     /// Keep other drivers from this destination until the session ends.
     /// Answer: [`Reply::Done`], or [`Failure::Claimed`].
     Claim {
@@ -264,6 +278,13 @@ pub enum Reply {
     State {
         /// The state file's content, if there is one.
         state: Option<String>,
+    },
+    /// More sessions may join.
+    Sessions {
+        /// What they have to know.
+        token: Token,
+        /// Bytes that one of them carries in a round trip, as far as is known.
+        window_bytes: u64,
     },
     /// The helper is ready for data frames.
     Ready,
@@ -386,6 +407,12 @@ pub enum Failure {
         /// Why.
         reason: String,
     },
+    /// The conversation goes on as it is, over the sessions that it has.
+    #[error("the helper takes no more sessions: {reason}")]
+    NoSessions {
+        /// Why.
+        reason: String,
+    },
     /// The state file could not be stored.
     #[error("the state of {service} {rid} could not be stored: {reason}")]
     State {
@@ -416,7 +443,10 @@ impl Failure {
             Self::Unsupported { error, .. } => error.family(),
             Self::NotAllowed { .. } => Family::Refused,
             Self::BadRequest(_) => Family::Protocol,
-            Self::OtherGuid { .. } | Self::State { .. } | Self::NoClaim { .. } => Family::Failed,
+            Self::OtherGuid { .. }
+            | Self::State { .. }
+            | Self::NoClaim { .. }
+            | Self::NoSessions { .. } => Family::Failed,
             Self::Stream { .. } | Self::GivenUp { .. } | Self::Claimed { .. } => Family::Transient,
             Self::Internal(_) => Family::Bug,
         }

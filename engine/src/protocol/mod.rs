@@ -11,5 +11,6 @@
 //! No I/O here: these are the words, `peer` and `helper` speak them.
 
 pub mod hello;
+pub mod join;
 pub mod message;
 pub mod pulse;

@@ -366,6 +366,9 @@ impl Transfers<'_> {
             self.hold_bases(part.to_vec()).await?;
         }
         self.clear(plan).await?;
+        let bytes = self.estimates.iter().flatten().sum();
+        self.source.widen_for(bytes, self.observer).await?;
+        self.target.widen_for(bytes, self.observer).await?;
         self.transfer_all(plan).await
     }
 

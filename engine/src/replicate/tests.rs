@@ -3,6 +3,7 @@
 
 mod between;
 mod conflicts;
+mod connections;
 mod holds;
 mod loss;
 mod partial;
@@ -70,6 +71,7 @@ fn served(
         authorization,
         states: None,
         claims: None,
+        door: None,
         about: about(),
         patience: PATIENCE,
     };

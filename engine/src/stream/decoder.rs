@@ -64,6 +64,15 @@ impl Decoder {
         Ok(Some(Frame::from_wire(header, self.take(frame_bytes))))
     }
 
+    /// What was pushed and is in no frame that was given out.
+    pub fn take_rest(&mut self) -> Bytes {
+        let count = self.buffered_bytes;
+        if count == 0 {
+            return Bytes::new();
+        }
+        self.take(count)
+    }
+
     /// To be asked when the connection has ended.
     ///
     /// # Errors

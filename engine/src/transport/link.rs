@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -48,6 +49,16 @@ pub struct Link {
     /// the reason is then the last item of `inbound`.
     pub outbound: mpsc::Sender<Bytes>,
 }
+
+/// Opens one more connection to where another one leads.
+pub trait Reopen: Send + Sync {
+    /// Opens it.
+    fn reopen(&self) -> Reopening<'_>;
+}
+
+/// A connection that is being opened.
+pub type Reopening<'a> =
+    Pin<Box<dyn Future<Output = Result<Link, Box<dyn Error + Send + Sync>>> + Send + 'a>>;
 
 /// How a remote process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -146,6 +157,9 @@ pub enum LinkError {
     /// The other end of a link inside this process is gone.
     #[error("the other end of the link is gone")]
     PeerGone,
+    /// The connections of one conversation do not make a whole.
+    #[error("the connections do not fit together: {0}")]
+    Bundle(&'static str),
 }
 
 impl LinkError {
@@ -161,7 +175,8 @@ impl LinkError {
             | Self::NoExitCode { .. }
             | Self::Read { .. }
             | Self::Write { .. }
-            | Self::PeerGone => RetryClass::Transient,
+            | Self::PeerGone
+            | Self::Bundle(_) => RetryClass::Transient,
             // A host that shuts down, or runs out of memory, kills; a helper
             // that exits with a code had a reason of its own.
             Self::RemoteFailed {

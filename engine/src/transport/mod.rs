@@ -7,7 +7,8 @@
 //! * [`ssh`]: a command started on another host by a stock `sshd`;
 //! * [`stdio`]: the standard input and output of this process, which is what
 //!   that command uses to answer;
-//! * [`local`]: two ends in one process.
+//! * [`local`]: two ends in one process;
+//! * [`bundle`]: several of these as one.
 //!
 //! Left to others: frames, messages, checksums, the handshake and its time
 //! limit. A link that ends without an error says only that the other side
@@ -15,6 +16,7 @@
 //! know: a dropped connection reaches a remote process as an ordinary end of
 //! its input.
 
+pub mod bundle;
 mod link;
 pub mod local;
 mod printable;
@@ -23,6 +25,7 @@ pub mod stdio;
 
 pub use link::{
     INBOUND_CHUNK_BYTES_MAX, INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX, RemoteEnd,
+    Reopen, Reopening,
 };
 
 /// What is shown of bytes that a remote command wrote, for fuzzers.

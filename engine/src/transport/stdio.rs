@@ -64,11 +64,20 @@ impl Output {
 /// # Errors
 /// If the descriptors cannot be duplicated or a thread cannot be started.
 pub fn link() -> io::Result<(Link, Output)> {
+    let (input, output) = take()?;
+    over(input, output)
+}
+
+/// The same without a link: the two descriptors.
+///
+/// # Errors
+/// If they cannot be duplicated.
+pub fn take() -> io::Result<(OwnedFd, OwnedFd)> {
     let input = io::stdin().as_fd().try_clone_to_owned()?;
     let output = io::stdout().as_fd().try_clone_to_owned()?;
     rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
     rustix::stdio::dup2_stdout(io::stderr())?;
-    over(input, output)
+    Ok((input, output))
 }
 
 /// A link over two descriptors of a pipe, socket or file; see [`link`] for when
@@ -77,6 +86,14 @@ pub fn link() -> io::Result<(Link, Output)> {
 /// # Errors
 /// If a thread cannot be started.
 pub fn over(input: OwnedFd, output: OwnedFd) -> io::Result<(Link, Output)> {
+    over_after(Bytes::new(), input, output)
+}
+
+/// The same, if these first bytes of the input were read already.
+///
+/// # Errors
+/// If a thread cannot be started.
+pub fn over_after(first: Bytes, input: OwnedFd, output: OwnedFd) -> io::Result<(Link, Output)> {
     #[cfg(target_os = "linux")]
     for end in [&input, &output] {
         // Not a pipe, or a limit of the user: then it stays as it is.
@@ -84,6 +101,10 @@ pub fn over(input: OwnedFd, output: OwnedFd) -> io::Result<(Link, Output)> {
     }
     let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
     let (received, inbound) = mpsc::channel(INBOUND_CHUNKS_MAX);
+    if !first.is_empty() {
+        let queued = received.try_send(Ok(first));
+        queued.map_err(io::Error::other)?;
+    }
     let received = Inbound(Arc::new(Mutex::new(Some(received))));
     let verdict = received.clone();
     let output = thread::Builder::new()

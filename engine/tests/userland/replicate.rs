@@ -137,6 +137,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         authorization: Authorization::everything(),
         states: None,
         claims: None,
+        door: None,
         about: about.clone(),
         patience: PATIENCE,
     };

@@ -258,6 +258,7 @@ impl Here<'_> {
             authorization: Authorization::everything(),
             states: Some(Arc::new(StateStore::new(self.nodes.states.join(&name)))),
             claims: Some(ClaimFolder::below(self.nodes.states.join(&name))),
+            door: None,
             about: about(&name),
             patience: PATIENCE,
         };

@@ -6,8 +6,8 @@
 //! here may cost more than the run. `ZFERRY_TEST_FAULTS=all` harms every byte, a
 //! number as many of each direction, in equal distances.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -18,12 +18,15 @@ use tokio::time::Instant;
 use super::super::{ReplicateError, Report, replicate};
 use super::{PATIENCE, Silent, about, ensure_equal, job, machines, write};
 use crate::error::Family;
+use crate::helper::join::{Door, Hall, opening_of};
 use crate::helper::{Authorization, Helper, serve};
 use crate::peer::wire::{self, WireError};
-use crate::peer::{Peer, PeerError};
+use crate::peer::{Connections, Peer, PeerError};
 use crate::plan::Step;
 use crate::stream::frame::DATA_BYTES_MAX;
-use crate::transport::{INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX};
+use crate::transport::{
+    INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX, Reopen, Reopening,
+};
 use crate::zfs::model::{BLOCK_BYTES_MAX, Faults, Model};
 
 /// How long a driver lets things stand still.
@@ -221,7 +224,7 @@ fn tampered(harm: Option<(Way, u64, Harm)>) -> Tampered {
 }
 
 /// A helper of `model` behind a link, and how it ends.
-fn served(link: Link, model: &Model) -> JoinHandle<Result<(), WireError>> {
+fn served(link: Link, model: &Model, hall: &Hall) -> JoinHandle<Result<(), WireError>> {
     tokio::spawn(serve(
         link,
         Helper {
@@ -229,6 +232,7 @@ fn served(link: Link, model: &Model) -> JoinHandle<Result<(), WireError>> {
             authorization: Authorization::everything(),
             states: None,
             claims: None,
+            door: Some(Door::Hall(hall.clone())),
             about: about(),
             patience: PATIENCE,
         },
@@ -256,6 +260,38 @@ struct Outcome {
     struck: bool,
 }
 
+/// Which link is harmed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Where {
+    Source,
+    Target,
+    /// One of the more that a conversation with the target has.
+    Joined,
+}
+
+/// More links to the target's helper, made beforehand.
+struct Ready {
+    links: Mutex<Vec<Tampered>>,
+    hall: Hall,
+}
+
+impl Reopen for Ready {
+    fn reopen(&self) -> Reopening<'_> {
+        let link = self.links.lock().unwrap().pop();
+        Box::pin(async {
+            let Tampered { driver, helper, .. } = link.ok_or("there are no more links")?;
+            let hall = self.hall.clone();
+            tokio::spawn(async move {
+                let (token, link) = opening_of(helper, PATIENCE).await;
+                if let Some(token) = token {
+                    let _ = hall.join(&token, link).await;
+                }
+            });
+            Ok(driver)
+        })
+    }
+}
+
 async fn greet(name: &str, link: Link) -> Result<Peer, PeerError> {
     let mut peer = Peer::greet(name, link, &about(), PATIENCE).await?;
     peer.limit_stalls(Some(STALL));
@@ -265,7 +301,7 @@ async fn greet(name: &str, link: Link) -> Result<Peer, PeerError> {
 fn run(
     run: u32,
     models: (&Model, &Model),
-    at_source: bool,
+    place: Where,
     harm: Option<(Way, u64, Harm)>,
 ) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -274,18 +310,28 @@ fn run(
         .build()
         .unwrap();
     runtime.block_on(async {
-        let harmed = |here: bool| harm.filter(|_| here == at_source);
-        let (source, target) = (tampered(harmed(true)), tampered(harmed(false)));
-        let there = if at_source { &source } else { &target };
+        let harmed = |there: Where| tampered(harm.filter(|_| there == place));
+        let (source, target) = (harmed(Where::Source), harmed(Where::Target));
+        let more = [tampered(None), harmed(Where::Joined)];
+        let there = match place {
+            Where::Source => &source,
+            Where::Target => &target,
+            Where::Joined => &more[1],
+        };
         let bytes = (Arc::clone(&there.forth), Arc::clone(&there.back));
         let struck = Arc::clone(&there.struck);
         let seen = Arc::clone(&struck);
         let clock = tokio::spawn(hurry(move || seen.load(Ordering::SeqCst)));
         let begun = Instant::now();
+        let hall = Hall::default();
         let helpers = [
-            served(source.helper, models.0),
-            served(target.helper, models.1),
+            served(source.helper, models.0, &hall),
+            served(target.helper, models.1, &hall),
         ];
+        let ready = Arc::new(Ready {
+            links: Mutex::new(more.into()),
+            hall,
+        });
         let work = async {
             let mut from = greet("source", source.driver)
                 .await
@@ -293,6 +339,9 @@ fn run(
             let mut to = greet("target", target.driver)
                 .await
                 .map_err(Ended::Greeting)?;
+            if place == Where::Joined {
+                to = to.with_more(ready, Connections::Exactly(3));
+            }
             let done = replicate(&job(run), &mut from, &mut to, &Silent).await;
             done.map_err(Ended::Run)
         };
@@ -343,13 +392,13 @@ impl Ended {
 }
 
 /// Harms a run at places of one direction of one link.
-fn sweep(at_source: bool, way: Way) {
+fn sweep(place: Where, way: Way) {
     let (source, target) = machines(&Faults::default());
     let models = (&source, &target);
     let mut number = 1;
     let mut next = |harm| {
         number += 1;
-        run(number, models, at_source, harm)
+        run(number, models, place, harm)
     };
     next(None).result.unwrap();
     write(&source, 2);
@@ -371,7 +420,7 @@ fn sweep(at_source: bool, way: Way) {
     let (mut points, mut failed) = (0_u64, 0_u64);
     for harm in HARMS {
         for at in &places {
-            let when = format!("{harm:?} at byte {at} of {bytes}, {way:?}, source: {at_source}");
+            let when = format!("{harm:?} at byte {at} of {bytes}, {way:?}, {place:?}");
             write(&source, u8::try_from(3 + points % 200).unwrap());
             let harmed = next(Some((way, *at, harm)));
             if let Err(error) = &harmed.result {
@@ -394,29 +443,35 @@ fn sweep(at_source: bool, way: Way) {
         }
     }
     println!(
-        "wire: {points} points of {bytes} bytes {way:?}, source {at_source}; {failed} runs failed, 0 lost"
+        "wire: {points} points of {bytes} bytes {way:?}, {place:?}; {failed} runs failed, 0 lost"
     );
     assert!(failed > points / 2, "only {failed} of {points} runs failed");
 }
 
 #[test]
 fn whatever_becomes_of_what_the_driver_says_to_the_source_the_next_run_converges() {
-    sweep(true, Way::Forth);
+    sweep(Where::Source, Way::Forth);
 }
 
 #[test]
 fn whatever_becomes_of_what_the_source_says_the_next_run_converges() {
-    sweep(true, Way::Back);
+    sweep(Where::Source, Way::Back);
 }
 
 #[test]
 fn whatever_becomes_of_what_the_driver_says_to_the_target_the_next_run_converges() {
-    sweep(false, Way::Forth);
+    sweep(Where::Target, Way::Forth);
 }
 
 #[test]
 fn whatever_becomes_of_what_the_target_says_the_next_run_converges() {
-    sweep(false, Way::Back);
+    sweep(Where::Target, Way::Back);
+}
+
+#[test]
+fn whatever_becomes_of_what_is_said_over_one_of_several_links_the_next_run_converges() {
+    sweep(Where::Joined, Way::Forth);
+    sweep(Where::Joined, Way::Back);
 }
 
 /// Frames that may be on their way between two helpers, with a stream that
@@ -457,7 +512,11 @@ fn a_target_that_never_reads_costs_a_bounded_amount_of_memory_and_time() {
             before = now;
             now > 0 && still > 500
         }));
-        let helpers = [served(from.helper, &source), served(to.helper, &target)];
+        let hall = Hall::default();
+        let helpers = [
+            served(from.helper, &source, &hall),
+            served(to.helper, &target, &hall),
+        ];
         let begun = Instant::now();
         let mut from = greet("source", from.driver).await.unwrap();
         let mut to = greet("target", to.driver).await.unwrap();

@@ -6,9 +6,9 @@
 //! `session` carries the bytes. Nothing is read from the environment or from
 //! `ssh_config`: what to use is in [`SshOptions`].
 //!
-//! Left to others: several connections for one transfer (a session to `sshd`
-//! has a window of 2 MiB, which is what limits it on a long way), and the
-//! limit on how long the helper may think.
+//! Left to others: several connections for one conversation (a session to
+//! `sshd` has a window of 2 MiB, which is what limits it on a long way; see
+//! `bundle`), and the limit on how long the helper may think.
 //!
 //! This directory is the one place of the engine that names russh.
 //!
@@ -46,7 +46,7 @@ pub use self::error::{AuthenticationFailed, ConnectError, KnownKeyPlace, Phase, 
 use self::known_hosts::KnownHost;
 use self::session::Running;
 use self::socket::{Leash, LeashedSocket};
-use super::Link;
+use super::{Link, Reopen, Reopening};
 
 /// How both our client and our server name themselves.
 const IDENTIFICATION: &str = concat!("SSH-2.0-zferry_", env!("CARGO_PKG_VERSION"));
@@ -117,6 +117,23 @@ pub async fn connect(
         .within(Phase::Start, attempt.start(session, leash, command))
         .await?;
     Ok(running.into_link())
+}
+
+/// Where a command runs, and how to get there.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// The account and host.
+    pub endpoint: SshEndpoint,
+    /// Keys and limits.
+    pub options: SshOptions,
+    /// The command.
+    pub command: String,
+}
+
+impl Reopen for Route {
+    fn reopen(&self) -> Reopening<'_> {
+        Box::pin(async { Ok(connect(&self.endpoint, &self.options, &self.command).await?) })
+    }
 }
 
 /// A connection that may not be authenticated yet.

@@ -99,6 +99,7 @@ impl World {
             authorization: Authorization::everything(),
             states: Some(Arc::new(StateStore::new(&state))),
             claims: Some(ClaimFolder::below(&state)),
+            door: None,
             about: Self::about(name),
             patience: PATIENCE,
         };

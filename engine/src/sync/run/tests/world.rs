@@ -363,6 +363,7 @@ impl Machines<'_> {
             claims: Some(ClaimFolder::below(
                 self.world.states.path().join(node.as_str()),
             )),
+            door: None,
             about: about(node.as_str()),
             patience: Duration::from_secs(20),
         };

@@ -1,0 +1,225 @@
+//! More connections for a conversation, where one carries less than the line.
+//!
+//! A session of `sshd` takes in 2 MiB a round trip, whoever sends: over 50 ms
+//! that is 40 MB/s. So before much data moves the driver asks the helper to let
+//! more sessions join, opens as many as the round trip calls for, and from then
+//! on both sides spread what they say over all of them
+//! ([`crate::transport::bundle`]).
+//!
+//! Whatever goes wrong before that moment leaves the conversation as it was,
+//! over one connection; afterwards the loss of any connection is the loss of
+//! the conversation, and the next attempt opens all of them anew.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+
+use super::client::Peer;
+use super::error::PeerError;
+use crate::event::{Event, Observer};
+use crate::protocol::join::Token;
+use crate::protocol::message::{Failure, Reply, Request};
+use crate::transport::bundle::{self, LINKS_MAX};
+use crate::transport::{Link, Reopen};
+
+/// With less than this to move, one connection is done before others are open.
+const WORTH_BYTES: u64 = 64 << 20;
+
+/// The fastest line that a number of connections is chosen for, bytes a second:
+/// 2.5 Gbit/s. More connections than needed would take more than their share of
+/// a line that others use too.
+const RATE_MAX: f64 = 2.5e9 / 8.0;
+
+/// Connections that are opened at the same time: `sshd` begins to refuse at ten
+/// that are not logged in yet.
+const OPENING_MAX: usize = 4;
+
+/// How many connections carry a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Connections {
+    /// As many as the round trip calls for, if there is much to move.
+    #[default]
+    Auto,
+    /// So many, from 1 to [`LINKS_MAX`].
+    Exactly(usize),
+}
+
+/// What a peer needs to get more connections.
+#[derive(Clone)]
+pub(super) struct More {
+    way: Arc<dyn Reopen>,
+    wanted: Connections,
+}
+
+impl std::fmt::Debug for More {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "More({:?})", self.wanted)
+    }
+}
+
+impl Connections {
+    /// The number for this round trip and window.
+    fn number(self, round_trip: Duration, window_bytes: u64) -> usize {
+        let Self::Auto = self else {
+            let Self::Exactly(number) = self else {
+                return 1;
+            };
+            return number.clamp(1, LINKS_MAX);
+        };
+        let needed = RATE_MAX * round_trip.as_secs_f64() / window_bytes.max(1) as f64;
+        (1..LINKS_MAX)
+            .find(|number| *number as f64 >= needed)
+            .unwrap_or(LINKS_MAX)
+    }
+}
+
+impl Peer {
+    /// Lets this conversation have more connections, which `way` opens.
+    #[must_use]
+    pub fn with_more(mut self, way: Arc<dyn Reopen>, wanted: Connections) -> Self {
+        self.more = Some(More { way, wanted });
+        self
+    }
+
+    /// Gets as many connections as moving so many bytes calls for. A peer that
+    /// has no more of them goes on with the one that it has.
+    pub(crate) async fn widen_for(
+        &mut self,
+        bytes: u64,
+        observer: &dyn Observer,
+    ) -> Result<(), PeerError> {
+        let wanted = match &self.more {
+            None
+            | Some(More {
+                wanted: Connections::Exactly(..=1),
+                ..
+            }) => return Ok(()),
+            Some(More { wanted, .. }) => *wanted,
+        };
+        if wanted == Connections::Auto && bytes < WORTH_BYTES {
+            return Ok(());
+        }
+        // Once: what cannot be had now cannot be had later in this conversation.
+        let Some(more) = self.more.take() else {
+            return Ok(());
+        };
+        let begun = Instant::now();
+        let (token, window_bytes) = match self.ask(&Request::OfferSessions).await {
+            Ok(Reply::Sessions {
+                token,
+                window_bytes,
+            }) => (token, window_bytes),
+            Ok(_) => return Err(self.confused("an offer of sessions was due")),
+            Err(error) => return self.only_one(error, wanted, observer),
+        };
+        let round_trip = begun.elapsed();
+        let number = wanted.number(round_trip, window_bytes);
+        let links = self.open(&more, &token, number - 1, observer).await;
+        if links.is_empty() {
+            return Ok(());
+        }
+        let count = links.len();
+        if let Err(error) = self.order(&Request::Widen { count }).await {
+            return self.only_one(error, wanted, observer);
+        }
+        self.stop_beating().await;
+        self.request(&Request::Widened).await?;
+        let (inbounds, outbounds) = bundle::halves(links);
+        self.reader.widen(inbounds);
+        self.writer.widen(outbounds);
+        self.begin_beating();
+        observer.event(&Event::Widened {
+            peer: self.name.clone(),
+            connections: count + 1,
+            round_trip_milliseconds: u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX),
+        });
+        Ok(())
+    }
+
+    /// Opens connections and says on each whose it is. Those that fail are told
+    /// of, and the others are used.
+    async fn open(
+        &self,
+        more: &More,
+        token: &Token,
+        count: usize,
+        observer: &dyn Observer,
+    ) -> Vec<Link> {
+        let record = Bytes::from(token.record());
+        let opening = (0..count).map(|_| async {
+            let link = more.way.reopen().await?;
+            link.outbound.send(record.clone()).await?;
+            Ok::<_, Box<dyn Error + Send + Sync>>(link)
+        });
+        let opened: Vec<_> = stream::iter(opening)
+            .buffer_unordered(OPENING_MAX)
+            .collect()
+            .await;
+        let mut links = Vec::new();
+        let mut failed = None;
+        for one in opened {
+            match one {
+                Ok(link) => links.push(link),
+                Err(error) => failed = Some(error),
+            }
+        }
+        if let Some(error) = failed {
+            let text = format!(
+                "{} of {count} more connections could be opened: {error}",
+                links.len()
+            );
+            self.tell(text, observer);
+        }
+        links
+    }
+
+    /// What to do when the helper does not take more: go on, and say so where
+    /// that was asked for.
+    fn only_one(
+        &self,
+        error: PeerError,
+        wanted: Connections,
+        observer: &dyn Observer,
+    ) -> Result<(), PeerError> {
+        match error.failure() {
+            // A version that has never heard of it, or that takes none.
+            Some(Failure::BadRequest(_) | Failure::NoSessions { .. }) => {
+                if wanted != Connections::Auto {
+                    self.tell(format!("one connection is used: {}", error.cause), observer);
+                }
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+
+    fn tell(&self, text: String, observer: &dyn Observer) {
+        let peer = self.name.clone();
+        observer.event(&Event::Notice { peer, text });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_trip_calls_for_as_many_windows_as_fill_the_line() {
+        let number = |milliseconds: f64, window| {
+            Connections::Auto.number(Duration::from_secs_f64(milliseconds / 1e3), window)
+        };
+        assert_eq!(number(0.2, 2 << 20), 1);
+        assert_eq!(number(5.0, 2 << 20), 1);
+        assert_eq!(number(10.0, 2 << 20), 2);
+        assert_eq!(number(50.0, 2 << 20), 8);
+        assert_eq!(number(300.0, 2 << 20), LINKS_MAX);
+        assert_eq!(number(50.0, 4 << 20), 4);
+        assert_eq!(number(50.0, 0), LINKS_MAX);
+        let three = Connections::Exactly(3);
+        assert_eq!(three.number(Duration::ZERO, 2 << 20), 3);
+    }
+}
