@@ -17,8 +17,8 @@ pub enum Method {
     Pipe,
     /// TCP, nothing else.
     Tcp,
-    /// TCP, encrypted and hashed at both ends: the least that a checked
-    /// transport can take.
+    /// TCP, encrypted and hashed at both ends, with a pipe at each for ZFS: the
+    /// least that a checked transport can take.
     Sealed,
     /// `ssh`, with its cheapest cipher.
     Ssh,

@@ -216,14 +216,23 @@ fn nonce(number: u64) -> aead::Nonce {
     aead::Nonce::assume_unique_for_key(nonce)
 }
 
-/// What any encrypted, checked transport has to do at least: hash, encrypt,
-/// send. Each piece is its length, its hash, itself and a tag.
-fn seal(file: &Path, mut stream: TcpStream) -> Result<()> {
+/// What any encrypted, checked transport between two ZFS has to do at least:
+/// read a pipe, hash, encrypt, send. Each piece is its length, its hash, itself
+/// and a tag.
+fn seal(file: &Path, stream: TcpStream) -> Result<()> {
+    let (mut pipe, into) = std::io::pipe()?;
+    std::thread::scope(|scope| {
+        let poured = scope.spawn(|| pour(file, into.into()));
+        seal_all(&mut pipe, stream)?;
+        Ok(poured.join().expect("it does not panic")?)
+    })
+}
+
+fn seal_all(from: &mut impl Read, mut stream: TcpStream) -> Result<()> {
     let key = key()?;
-    let mut file = std::fs::File::open(file)?;
     let mut piece = vec![0; PIECE_BYTES];
     for number in 0.. {
-        let filled = fill(&mut file, &mut piece)?;
+        let filled = fill(from, &mut piece)?;
         let hash = blake3::hash(&piece[..filled]);
         let sealed = key.seal_in_place_separate_tag(
             nonce(number),
@@ -242,10 +251,19 @@ fn seal(file: &Path, mut stream: TcpStream) -> Result<()> {
     Ok(())
 }
 
-/// The other end of [`seal`].
+/// The other end of [`seal`], with the pipe that ZFS would read.
 fn opened(stream: &mut TcpStream) -> Result<blake3::Hash> {
+    let (mut pipe, into) = std::io::pipe()?;
+    enlarge(&into);
+    std::thread::scope(|scope| {
+        let hashed = scope.spawn(move || hash(&[], &mut pipe));
+        open_all(stream, into)?;
+        Ok(hashed.join().expect("it does not panic")?)
+    })
+}
+
+fn open_all(stream: &mut TcpStream, mut into: impl Write) -> Result<()> {
     let key = key()?;
-    let mut hasher = blake3::Hasher::new();
     let mut piece = vec![0; PIECE_BYTES + aead::AES_256_GCM.tag_len()];
     for number in 0.. {
         let (mut length, mut hash) = ([0; 8], [0; 32]);
@@ -260,10 +278,10 @@ fn opened(stream: &mut TcpStream) -> Result<blake3::Hash> {
             blake3::hash(opened).as_bytes() == &hash,
             "a hash is not that of its piece"
         );
-        hasher.update(opened);
+        into.write_all(opened)?;
         if length < PIECE_BYTES {
             break;
         }
     }
-    Ok(hasher.finalize())
+    Ok(())
 }

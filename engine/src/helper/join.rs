@@ -478,3 +478,128 @@ fn send_ends(
         false => Err(io::ErrorKind::WriteZero.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends() -> (OwnedFd, OwnedFd, io::PipeWriter, io::PipeReader) {
+        let (input, far_output) = io::pipe().unwrap();
+        let (far_input, output) = io::pipe().unwrap();
+        (input.into(), output.into(), far_output, far_input)
+    }
+
+    #[tokio::test]
+    async fn a_session_is_handed_over_with_both_directions_and_let_go_at_the_end() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = JoinFolder::below(state.path());
+        let desk = Desk::open(&Door::Folder(folder.clone())).unwrap();
+        let token = desk.token().clone();
+        let (input, output, mut far_output, mut far_input) = ends();
+        let joining = tokio::task::spawn_blocking(move || join(&folder, &token, input, output));
+        let mut joined = desk.collect(1, HAND_OVER_MAX).await.unwrap();
+        let Joined { mut link, rest } = joined.remove(0);
+        io::Write::write_all(&mut far_output, b"there").unwrap();
+        assert_eq!(link.inbound.recv().await.unwrap().unwrap(), "there");
+        link.outbound.send("back".into()).await.unwrap();
+        drop(link);
+        drop(far_output);
+        let (text, finished) = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            far_input.read_to_string(&mut text).unwrap();
+            (text, rest.finish())
+        })
+        .await
+        .unwrap();
+        assert_eq!(text, "back");
+        finished.unwrap();
+        joining.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_token_finds_nobody_and_a_wrong_one_is_not_let_in() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = JoinFolder::below(state.path());
+        let desk = Desk::open(&Door::Folder(folder.clone())).unwrap();
+        let socket = folder.socket(desk.token());
+        let other = Token::new([3; Token::BYTES]);
+        let (wrong_door, wrong_token) = tokio::task::spawn_blocking(move || {
+            let (input, output, ..) = ends();
+            let wrong_door = join(&folder, &other, input, output).unwrap_err();
+            std::fs::hard_link(&socket, folder.socket(&other)).unwrap();
+            let (input, output, ..) = ends();
+            (
+                wrong_door,
+                join(&folder, &other, input, output).unwrap_err(),
+            )
+        })
+        .await
+        .unwrap();
+        assert!(matches!(wrong_door, JoinError::Nobody { .. }));
+        assert!(matches!(wrong_token, JoinError::Refused));
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_nobody_listens_on_is_removed_by_the_next_helper() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = JoinFolder::below(state.path());
+        let door = Door::Folder(folder.clone());
+        let living = Desk::open(&door).unwrap();
+        // As after a kill: closed, and still there.
+        let dead = folder.0.join("dead");
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        assert!(dead.exists());
+        let next = Desk::open(&door).unwrap();
+        assert!(!dead.exists());
+        for desk in [&living, &next] {
+            assert!(folder.socket(desk.token()).exists());
+        }
+        drop((living, next));
+        assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_folder_that_others_may_enter_is_not_used() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = JoinFolder::below(state.path());
+        folder.prepare().unwrap();
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o711);
+        std::fs::set_permissions(&folder.0, open).unwrap();
+        let error = folder.prepare().unwrap_err().to_string();
+        assert!(error.contains("other accounts"), "{error}");
+    }
+
+    #[test]
+    fn an_opening_is_told_by_its_first_bytes_and_nothing_beyond_is_read() {
+        let token = Token::new([9; Token::BYTES]);
+        let cases = [
+            (token.record(), true),
+            (token.record()[..20].to_vec(), false),
+            (b"zfy\x89\r\n\x1a\nrest".to_vec(), false),
+            (Vec::new(), false),
+        ];
+        for (bytes, joins) in cases {
+            let (input, mut far) = io::pipe().unwrap();
+            io::Write::write_all(&mut far, &bytes).unwrap();
+            io::Write::write_all(&mut far, b"more").unwrap();
+            drop(far);
+            let input = OwnedFd::from(input);
+            let seen = match opening(&input, HAND_OVER_MAX).unwrap() {
+                Opening::Join(found) => {
+                    assert!(joins && found == token);
+                    bytes.clone()
+                }
+                Opening::Conversation(seen) => {
+                    assert!(!joins, "{bytes:?}");
+                    seen
+                }
+            };
+            let mut rest = String::new();
+            File::from(input).read_to_string(&mut rest).unwrap();
+            assert_eq!(
+                [&seen[..], rest.as_bytes()].concat(),
+                [&bytes[..], b"more"].concat()
+            );
+        }
+    }
+}

@@ -29,8 +29,9 @@ use super::link::{Link, LinkError, OUTBOUND_CHUNKS_MAX};
 /// begins to refuse at ten that are not logged in yet.
 pub const LINKS_MAX: usize = 8;
 
-/// The most bytes in one piece: a data frame with its header.
-pub const PIECE_BYTES_MAX: usize = (1 << 20) + 64;
+/// The most bytes in one piece. Two wait for each link, and one is on its way
+/// out: with whole frames eight links would hold 24 MiB.
+pub const PIECE_BYTES_MAX: usize = 256 << 10;
 
 const MAGIC: [u8; 4] = *b"zfbn";
 const HEAD_BYTES: usize = 16;
@@ -130,7 +131,7 @@ async fn place(
 }
 
 fn head(number: u64, length: usize) -> Bytes {
-    let length = u32::try_from(length).expect("a piece is about a MiB");
+    let length = u32::try_from(length).expect("a piece is not that large");
     let mut head = BytesMut::with_capacity(HEAD_BYTES);
     head.extend_from_slice(&MAGIC);
     head.extend_from_slice(&length.to_le_bytes());
