@@ -14,7 +14,7 @@ use engine::event::{Event, Observer};
 use engine::helper::{self, Authorization, ClaimFolder, StateKeeper};
 use engine::image::Image;
 use engine::peer::wire::WireError;
-use engine::peer::{Peer, PeerCause, PeerError};
+use engine::peer::{Connections, Parallel, Peer, PeerCause, PeerError};
 use engine::protocol::hello::About;
 use engine::replicate::{PersistError, Unreachable};
 use engine::sync::config::{Connection, Target, duration_text};
@@ -22,7 +22,7 @@ use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{ConnectFault, Connector, Reaching};
 use engine::sync::status::CLOCK_SKEW_MAX;
 use engine::transport::ssh::{self, ConnectError, Identity, SSH_PORT, SshEndpoint, SshOptions};
-use engine::transport::{LinkError, local};
+use engine::transport::{LinkError, Reopen, Reopening, local};
 
 use crate::args::Transfer;
 use crate::endpoint::Host;
@@ -51,6 +51,17 @@ pub struct Connect<'a> {
     pub claims: ClaimFolder,
     /// Is told who answered.
     pub observer: &'a dyn Observer,
+}
+
+/// More helpers of this machine, in this process.
+struct Here(helper::Helper);
+
+impl Reopen for Here {
+    fn reopen(&self) -> Reopening<'_> {
+        let (near, far) = local::pair();
+        tokio::spawn(helper::serve(far, self.0.clone()));
+        Box::pin(async { Ok(near) })
+    }
 }
 
 /// How to reach one machine, everything decided.
@@ -271,14 +282,19 @@ impl Connect<'_> {
         };
         // How it ends, its driver sees at the other end of the link.
         let activity = helper::Activity::default();
-        tokio::spawn(helper::serve_watched(far, helper, activity.clone()));
+        let watched = helper::serve_watched(far, helper.clone(), activity.clone());
+        tokio::spawn(watched);
         let greeted = Peer::greet(&self.about.node, near, &self.about, self.patience()).await;
         let mut peer = greeted.map_err(|error| ConnectTrouble::Greeting {
             error,
             command: String::new(),
         })?;
         peer.watch(activity);
-        Ok(peer)
+        let parallel = Parallel {
+            connections: Connections::Exactly(1),
+            transfers: self.transfer.transfers,
+        };
+        Ok(peer.with_more(Arc::new(Here(helper)), parallel))
     }
 
     /// The helper of a machine that the command line names.
@@ -374,7 +390,13 @@ impl Connect<'_> {
         };
         let greeted = Peer::greet(&name, link, &self.about, self.patience()).await;
         let peer = match greeted {
-            Ok(peer) => peer.with_more(Arc::new(way), self.transfer.connections),
+            Ok(peer) => {
+                let parallel = Parallel {
+                    connections: self.transfer.connections,
+                    transfers: self.transfer.transfers,
+                };
+                peer.with_more(Arc::new(way), parallel)
+            }
             Err(error) => {
                 let command = way.command;
                 return Err(ConnectTrouble::Greeting { error, command });

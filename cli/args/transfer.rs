@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use engine::image::Image;
-use engine::peer::Connections;
+use engine::peer::{Connections, TRANSFERS_DEFAULT, TRANSFERS_MAX};
 use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
 use engine::transport::bundle::LINKS_MAX;
 
@@ -40,6 +40,16 @@ pub struct Transfer {
     /// from 1 to 8
     #[arg(long, value_name = "N", default_value = "auto", value_parser = connections)]
     pub connections: Connections,
+    /// Datasets that are sent at the same time, if they are small
+    #[arg(long, value_name = "N", default_value_t = TRANSFERS_DEFAULT, value_parser = transfers)]
+    pub transfers: usize,
+}
+
+fn transfers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=TRANSFERS_MAX) => Ok(number),
+        _ => Err(format!("a whole number from 1 to {TRANSFERS_MAX} is due")),
+    }
 }
 
 fn connections(text: &str) -> Result<Connections, String> {

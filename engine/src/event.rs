@@ -109,6 +109,13 @@ pub enum Event {
         /// How long an answer took.
         round_trip_milliseconds: u64,
     },
+    /// Several transfers are under way at the same time from now on.
+    AtOnce {
+        /// To whom.
+        peer: String,
+        /// How many at most.
+        at_once: usize,
+    },
     /// A step begins that changes or moves something.
     Step {
         /// On which peer.

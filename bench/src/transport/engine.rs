@@ -12,7 +12,7 @@ use engine::event::{Event, Observer};
 use engine::helper::join::{self, Door, Hall, JoinFolder, Opening};
 use engine::helper::{Authorization, Helper, serve};
 use engine::name::{DatasetName, ShortName};
-use engine::peer::{Connections, Peer};
+use engine::peer::{Connections, Parallel, Peer};
 use engine::protocol::hello::About;
 use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
@@ -197,7 +197,11 @@ pub fn drive(driver: &Driver) -> Result<()> {
         let mut source = Peer::greet("source", near, &about, PATIENCE).await?;
         let link = ssh::connect(&way.endpoint, &way.options, &way.command).await?;
         let target = Peer::greet("target", link, &about, PATIENCE).await?;
-        let mut target = target.with_more(Arc::new(way), connections);
+        let parallel = Parallel {
+            connections,
+            transfers: 1,
+        };
+        let mut target = target.with_more(Arc::new(way), parallel);
         Box::pin(replicate(&job, &mut source, &mut target, &Silent)).await?;
         // Only what has ended can be asked for what it took.
         target.close().await?;

@@ -42,6 +42,8 @@ pub struct Peer {
     pub(crate) activity: Option<Activity>,
     heartbeat: JoinHandle<()>,
     pub(super) more: Option<More>,
+    /// What this side says of itself, and how long it waits for an answer to it.
+    pub(super) greeting: (About, Duration),
 }
 
 impl Drop for Peer {
@@ -79,6 +81,7 @@ impl Peer {
             activity: None,
             heartbeat,
             more: None,
+            greeting: (about.clone(), patience),
         })
     }
 

@@ -12,5 +12,5 @@ pub mod wire;
 
 pub use client::Peer;
 pub use error::{PeerCause, PeerError};
-pub use sessions::Connections;
+pub use sessions::{Connections, Parallel, TRANSFERS_DEFAULT, TRANSFERS_MAX};
 pub use stall::{STALL_DEFAULT, Stalled};

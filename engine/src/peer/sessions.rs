@@ -48,16 +48,32 @@ pub enum Connections {
     Exactly(usize),
 }
 
+/// What a run with a peer may have at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parallel {
+    /// Connections of one conversation.
+    pub connections: Connections,
+    /// Conversations, each with one transfer under way.
+    pub transfers: usize,
+}
+
+/// Transfers at the same time if nobody says otherwise.
+pub const TRANSFERS_DEFAULT: usize = 4;
+/// The most transfers at the same time: each takes memory, threads and sessions.
+pub const TRANSFERS_MAX: usize = 16;
+
 /// What a peer needs to get more connections.
 #[derive(Clone)]
 pub(super) struct More {
     way: Arc<dyn Reopen>,
-    wanted: Connections,
+    parallel: Parallel,
+    /// Of its connections there are as many as there will be.
+    widened: bool,
 }
 
 impl std::fmt::Debug for More {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "More({:?})", self.wanted)
+        write!(f, "More({:?})", self.parallel)
     }
 }
 
@@ -78,11 +94,45 @@ impl Connections {
 }
 
 impl Peer {
-    /// Lets this conversation have more connections, which `way` opens.
+    /// Lets runs with this peer have more connections, which `way` opens.
     #[must_use]
-    pub fn with_more(mut self, way: Arc<dyn Reopen>, wanted: Connections) -> Self {
-        self.more = Some(More { way, wanted });
+    pub fn with_more(mut self, way: Arc<dyn Reopen>, parallel: Parallel) -> Self {
+        self.more = Some(More {
+            way,
+            parallel,
+            widened: false,
+        });
         self
+    }
+
+    /// How many conversations a run may have with it.
+    pub(crate) fn at_once(&self) -> usize {
+        let more = self.more.as_ref();
+        more.map_or(1, |more| more.parallel.transfers.max(1))
+    }
+
+    /// Another conversation with the same peer, with the same limits. Without
+    /// one a run goes on with those that it has, and that is told.
+    pub(crate) async fn again(&self, observer: &dyn Observer) -> Option<Self> {
+        let more = self.more.as_ref()?;
+        let opened = async {
+            let link = more.way.reopen().await?;
+            let (ours, patience) = &self.greeting;
+            Ok::<_, Box<dyn Error + Send + Sync>>(
+                Self::greet(&self.name, link, ours, *patience).await?,
+            )
+        };
+        match opened.await {
+            Ok(mut peer) => {
+                peer.limits = self.limits;
+                Some(peer)
+            }
+            Err(error) => {
+                let text = format!("one transfer less at the same time: {error}");
+                self.tell(text, observer);
+                None
+            }
+        }
     }
 
     /// Gets as many connections as moving so many bytes calls for. A peer that
@@ -92,21 +142,20 @@ impl Peer {
         bytes: u64,
         observer: &dyn Observer,
     ) -> Result<(), PeerError> {
-        let wanted = match &self.more {
-            None
-            | Some(More {
-                wanted: Connections::Exactly(..=1),
-                ..
-            }) => return Ok(()),
-            Some(More { wanted, .. }) => *wanted,
+        let Some(more) = &mut self.more else {
+            return Ok(());
         };
-        if wanted == Connections::Auto && bytes < WORTH_BYTES {
+        let wanted = more.parallel.connections;
+        let is_enough = match wanted {
+            Connections::Auto => bytes < WORTH_BYTES,
+            Connections::Exactly(number) => number <= 1,
+        };
+        if is_enough || more.widened {
             return Ok(());
         }
-        // Once: what cannot be had now cannot be had later in this conversation.
-        let Some(more) = self.more.take() else {
-            return Ok(());
-        };
+        // What cannot be had now cannot be had later in this conversation.
+        more.widened = true;
+        let more = more.clone();
         let begun = Instant::now();
         let (token, window_bytes) = match self.ask(&Request::OfferSessions).await {
             Ok(Reply::Sessions {

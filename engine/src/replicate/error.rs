@@ -197,6 +197,14 @@ impl ReplicateError {
         }
     }
 
+    /// The same, of a run that had brought so many datasets over before.
+    pub(super) fn after(mut self, brought: usize, all: usize) -> Self {
+        if let Self::Transfer { done, of, .. } = &mut self {
+            (*done, *of) = (brought, all);
+        }
+        self
+    }
+
     /// What is there now.
     #[must_use]
     pub fn state_left(&self) -> Option<String> {

@@ -39,6 +39,7 @@ mod error;
 mod estimate;
 mod explain;
 mod job;
+mod lanes;
 mod meter;
 mod persist;
 mod prune;

@@ -299,7 +299,7 @@ impl Transfers<'_> {
         Ok(())
     }
 
-    fn report(&self, n: usize, step: &DatasetPlan, moved: Moved) -> DatasetReport {
+    pub(super) fn report(&self, n: usize, step: &DatasetPlan, moved: Moved) -> DatasetReport {
         DatasetReport {
             snapshot: step.snapshot.clone(),
             target: step.target.clone(),
@@ -375,7 +375,10 @@ impl Transfers<'_> {
     /// Holds what streams go onto. A target where that is not allowed, or not
     /// possible, can be replicated to all the same: should somebody destroy the
     /// base meanwhile, the receive fails and nothing is lost.
-    async fn hold_bases(&mut self, bases: Vec<(DatasetName, Guid)>) -> Result<(), ReplicateError> {
+    pub(super) async fn hold_bases(
+        &mut self,
+        bases: Vec<(DatasetName, Guid)>,
+    ) -> Result<(), ReplicateError> {
         let Err(error) = self.target.hold_bases(bases).await else {
             return Ok(());
         };
@@ -394,46 +397,10 @@ impl Transfers<'_> {
         Ok(())
     }
 
-    async fn transfer_all(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
-        let mut report = Report::default();
-        for (n, step) in plan.datasets.iter().enumerate() {
-            if step.step == Step::UpToDate {
-                self.observer.event(&Event::UpToDate {
-                    snapshot: step.snapshot.clone(),
-                    target: step.target.clone(),
-                });
-                report.datasets.push(self.report(n, step, Moved::default()));
-                continue;
-            }
-            if let Some(clearing) = &step.clearing {
-                self.roll_back(clearing).await?;
-            }
-            let mut moved = Moved::default();
-            for (hop, stream) in step.streams().enumerate() {
-                if let (true, Some(base)) = (hop > 0, base_in_use(stream)) {
-                    self.hold_bases(vec![base]).await?;
-                }
-                let now = self.transfer_one((n, hop), stream).await.map_err(|cause| {
-                    let done = report.datasets.len();
-                    ReplicateError::Transfer {
-                        snapshot: stream.snapshot.clone(),
-                        target: stream.target.clone(),
-                        done,
-                        of: plan.datasets.len(),
-                        cause: Box::new(cause),
-                    }
-                })?;
-                moved.add(now);
-            }
-            report.datasets.push(self.report(n, step, moved));
-        }
-        Ok(report)
-    }
-
-    async fn transfer_one(
+    pub(super) async fn transfer_one(
         &mut self,
-        (n, hop): (usize, usize),
         step: &DatasetPlan,
+        estimated_bytes: u64,
     ) -> Result<Moved, PeerError> {
         let observer = self.observer;
         if let Some(origin) = &step.clone_of {
@@ -445,8 +412,6 @@ impl Transfers<'_> {
         }
         self.step(self.source, send_command(step));
         self.step(self.target, format!("zfs receive -s -u {}", step.target));
-        let estimated = self.estimates.get(n).and_then(|streams| streams.get(hop));
-        let estimated_bytes = estimated.copied().unwrap_or_default();
         let telling = Telling::begin(observer, &self.target.name, step, estimated_bytes);
         let mut ends = Ends {
             source: self.source,
@@ -569,7 +534,7 @@ pub(crate) fn vanished(error: PeerError) -> ReplicateError {
 }
 
 /// What a stream goes onto: the dataset of the target, and the guid.
-fn base_in_use(stream: &DatasetPlan) -> Option<(DatasetName, Guid)> {
+pub(super) fn base_in_use(stream: &DatasetPlan) -> Option<(DatasetName, Guid)> {
     let (_, guid) = stream.step.base()?;
     Some((stream.target.dataset.clone(), guid))
 }

@@ -6,6 +6,7 @@ mod conflicts;
 mod connections;
 mod holds;
 mod loss;
+mod many;
 mod partial;
 mod peers;
 mod persist;

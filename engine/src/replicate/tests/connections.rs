@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::helper::join::{Door, Hall, JoinError, opening_of};
-use crate::peer::Connections;
+use crate::peer::{Connections, Parallel};
 use crate::protocol::join::Token;
 use crate::transport::{Reopen, Reopening};
 
@@ -93,7 +93,11 @@ async fn reachable(
         opened: AtomicUsize::new(0),
         most,
     };
-    peer.with_more(Arc::new(way), wanted)
+    let parallel = Parallel {
+        connections: wanted,
+        transfers: 1,
+    };
+    peer.with_more(Arc::new(way), parallel)
 }
 
 async fn replicated(from: &mut Peer, to: &mut Peer, run: u32) -> Told {

@@ -21,7 +21,7 @@ use crate::error::Family;
 use crate::helper::join::{Door, Hall, opening_of};
 use crate::helper::{Authorization, Helper, serve};
 use crate::peer::wire::{self, WireError};
-use crate::peer::{Connections, Peer, PeerError};
+use crate::peer::{Connections, Parallel, Peer, PeerError};
 use crate::plan::Step;
 use crate::stream::frame::DATA_BYTES_MAX;
 use crate::transport::{
@@ -340,7 +340,11 @@ fn run(
                 .await
                 .map_err(Ended::Greeting)?;
             if place == Where::Joined {
-                to = to.with_more(ready, Connections::Exactly(3));
+                let parallel = Parallel {
+                    connections: Connections::Exactly(3),
+                    transfers: 1,
+                };
+                to = to.with_more(ready, parallel);
             }
             let done = replicate(&job(run), &mut from, &mut to, &Silent).await;
             done.map_err(Ended::Run)
