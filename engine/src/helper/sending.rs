@@ -6,7 +6,7 @@
 //! reported success and the stream was seen to be whole.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -20,7 +20,7 @@ use crate::stream::frame::{Frame, Kind};
 use crate::stream::outbound::Outbound;
 use crate::stream::pool::Pool;
 use crate::stream::scan::{ScanError, Scanner};
-use crate::stream::tuner::Spent;
+use crate::stream::tuner::{Spent, Tuner};
 use crate::zfs::{SendRequest, Zfs, ZfsErrorKind};
 
 /// Bytes the kernel may hold between ZFS and us. The default of 64 KiB works;
@@ -36,6 +36,8 @@ pub(super) struct Sending {
     pub writer: WireWriter,
     /// Where frames are made.
     pub pool: Pool,
+    /// What transfers of this session have learnt about levels.
+    pub known: Arc<Mutex<Tuner>>,
     /// Set by the serve loop when the driver does not want the rest.
     pub cancelled: Arc<AtomicBool>,
     pub activity: Activity,
@@ -47,8 +49,12 @@ impl Sending {
     /// # Errors
     /// [`Gone`] if the connection ended; then nobody is left to be told.
     pub fn run(self) -> Result<(), Gone> {
-        let mut outbound = Outbound::new(self.transfer, self.compression, &self.pool);
-        let last = match self.stream(&mut outbound)? {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut outbound =
+            Outbound::new(self.transfer, self.compression, &self.pool).knowing(known().clone());
+        let streamed = self.stream(&mut outbound)?;
+        *known() = outbound.known().clone();
+        let last = match streamed {
             Ok(()) => outbound.end(),
             Err(failure) => {
                 let abort = serde_json::to_vec(&Abort { failure }).expect("plain data");

@@ -1,6 +1,6 @@
 //! The helper's loop: one request after another until the connection ends.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use crate::protocol::message::{Failure, Reply, Request};
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, FrameError, Kind};
 use crate::stream::pool::Pool;
+use crate::stream::tuner::Tuner;
 use crate::transport::Link;
 use crate::zfs::{Hold, Zfs};
 
@@ -113,6 +114,7 @@ pub async fn serve_watched(
         answering: 0,
         activity,
         pool: Pool::default(),
+        known: Arc::default(),
         beating,
         desk: None,
         joined: Vec::new(),
@@ -174,6 +176,8 @@ pub(super) struct Session {
     pub(super) activity: Activity,
     /// Of all its transfers.
     pool: Pool,
+    /// What they have learnt about levels of compression, for the next one.
+    known: Arc<Mutex<Tuner>>,
     pub(super) beating: Beating,
     /// Where more sessions arrive, if they were offered.
     pub(super) desk: Option<Desk>,
@@ -213,6 +217,7 @@ impl Session {
                     compression,
                     writer: self.writer.clone(),
                     pool: self.pool.clone(),
+                    known: Arc::clone(&self.known),
                     cancelled: Arc::clone(&cancelled),
                     activity: self.activity.clone(),
                 };

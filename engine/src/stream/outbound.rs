@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::compress::{Compression, Compressor};
 use super::frame::{Codec, Frame, HEADER_BYTES, Header, Kind};
 use super::pool::{Buffer, Pool};
-use super::tuner::Spent;
+use super::tuner::{Spent, Tuner};
 
 /// Totals of a stream: what the end frame carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +89,21 @@ impl Outbound {
             compressor: Compressor::new(compression),
             pool: pool.clone(),
         }
+    }
+
+    /// Begins with what a transfer before has learnt of the link, the processor
+    /// and the data.
+    #[must_use]
+    pub fn knowing(mut self, mut tuner: Tuner) -> Self {
+        tuner.begin();
+        self.compressor.begin_with(tuner);
+        self
+    }
+
+    /// What is known by now.
+    #[must_use]
+    pub fn known(&self) -> &Tuner {
+        self.compressor.tuner()
     }
 
     /// Room for the next block.

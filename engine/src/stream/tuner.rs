@@ -2,8 +2,11 @@
 //! took.
 //!
 //! On a link faster than the processor compression only costs; on a slow one it
-//! multiplies the rate. Neither side is known in advance, and both change. So
-//! frames start stored, and:
+//! multiplies the rate. Neither side is known in advance, and both change. So a
+//! transfer begins with the cheapest level: what fills the buffers on the way
+//! does not show yet whether the link is slow, is all that there is of a short
+//! stream, and costs a fast link some milliseconds. If it has made us wait by
+//! then it goes on so, otherwise stored, and:
 //!
 //! 1. While the link makes us wait, single blocks are sent at each other level.
 //!    That shows what a level costs here and what it saves on this data.
@@ -21,6 +24,12 @@ use std::time::Duration;
 /// thorough. Higher ones save some percent more, and no common link is slow
 /// enough for them to pay.
 pub const LEVELS: [Option<i32>; 5] = [None, Some(-3), Some(1), Some(3), Some(7)];
+
+/// Index of the level that a transfer begins with.
+const CHEAPEST: usize = 1;
+
+/// Blocks that show whether the buffers are full.
+const SHOWING_BLOCKS: u32 = 8;
 
 /// Shortest time that is looked at as a whole.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -101,10 +110,28 @@ struct Trial {
     settles: f64,
 }
 
+/// How a transfer begins.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Opening {
+    /// So many coded bytes fill the buffers on the way yet.
+    Fills(f64),
+    /// Now it shows whether the link is slow.
+    Shows,
+    /// It has begun.
+    Over,
+}
+
+impl Default for Opening {
+    fn default() -> Self {
+        Self::Fills(IN_FLIGHT_BYTES)
+    }
+}
+
 /// The state of the decision.
 #[derive(Debug, Clone)]
 pub struct Tuner {
     level: usize,
+    opening: Opening,
     known: [Option<Known>; LEVELS.len()],
     /// Levels that one block each is to be sent at.
     probes: Vec<usize>,
@@ -121,6 +148,7 @@ impl Default for Tuner {
     fn default() -> Self {
         Self {
             level: 0,
+            opening: Opening::default(),
             known: [None; LEVELS.len()],
             probes: Vec::new(),
             window: Window::default(),
@@ -133,10 +161,20 @@ impl Default for Tuner {
 }
 
 impl Tuner {
+    /// Another transfer begins, with what is known from those before.
+    pub fn begin(&mut self) {
+        self.opening = Opening::default();
+        self.window = Window::default();
+    }
+
     /// Index in [`LEVELS`] for the next block.
     #[must_use]
     pub fn level(&self) -> usize {
-        self.probes.last().copied().unwrap_or(self.level)
+        match self.probes.last() {
+            Some(probe) => *probe,
+            None if self.opening != Opening::Over => self.level.max(CHEAPEST),
+            None => self.level,
+        }
     }
 
     /// Learns from the block that went out.
@@ -168,6 +206,26 @@ impl Tuner {
         self.window.seconds += (made + coded + waited).as_secs_f64();
         self.window.working += coded.as_secs_f64();
         self.window.waiting += waited.as_secs_f64();
+        match self.opening {
+            Opening::Fills(left) => {
+                let left = left - sent.coded_bytes as f64;
+                self.opening = match left > 0.0 {
+                    true => Opening::Fills(left),
+                    false => Opening::Shows,
+                };
+                self.window = Window::default();
+                return;
+            }
+            Opening::Shows => {
+                if self.window.blocks >= SHOWING_BLOCKS {
+                    self.opening = Opening::Over;
+                    let window = std::mem::take(&mut self.window);
+                    self.opened(&window);
+                }
+                return;
+            }
+            Opening::Over => {}
+        }
         if let Some(trial) = &mut self.trial
             && trial.settles > 0.0
         {
@@ -182,6 +240,14 @@ impl Tuner {
         if self.window.blocks >= blocks && self.window.seconds >= least.as_secs_f64() {
             let window = std::mem::take(&mut self.window);
             self.look_at(window);
+        }
+    }
+
+    /// The buffers on the way are full by now, or the link takes what it gets.
+    fn opened(&mut self, window: &Window) {
+        if self.level < CHEAPEST && window.waiting > BLOCKED * window.seconds {
+            self.level = CHEAPEST;
+            self.rate_before = None;
         }
     }
 

@@ -123,6 +123,42 @@ fn on_no_link_and_no_data_it_is_slower_than_stored_or_a_fixed_level() {
 }
 
 #[test]
+fn nor_does_it_lose_half_a_second_where_all_is_over_in_a_moment() {
+    for megabits in [10.0, 100.0, 1000.0, 10_000.0] {
+        for data in [TEXT, MIX, NOISE] {
+            for count in [1, 4, 16, 96, 300] {
+                let machine = Machine {
+                    link: megabits * MBIT,
+                    zfs: 1500.0,
+                    shared: 0.0,
+                };
+                let blocks = vec![data; count];
+                let (taken, _) = tuned(machine, &blocks);
+                let best = fixed(machine, &blocks, 0).min(fixed(machine, &blocks, 1));
+                assert!(
+                    taken < best * 1.03 + 0.5,
+                    "{count} blocks, {machine:?} {data:?}: {taken} s, at best {best} s"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_transfer_begins_with_what_those_before_it_have_learnt() {
+    let slow = Machine {
+        link: 10.0 * MBIT,
+        zfs: 1500.0,
+        shared: 0.0,
+    };
+    let (_, mut tuner) = tuned(slow, &[TEXT; 200]);
+    let learnt = tuner.level();
+    assert!(learnt > CHEAPEST);
+    tuner.begin();
+    assert_eq!(tuner.level(), learnt);
+}
+
+#[test]
 fn a_slow_link_gets_the_thorough_level_within_seconds() {
     let machine = Machine {
         link: 10.0 * MBIT,
@@ -151,7 +187,9 @@ fn a_link_that_is_fast_enough_gets_stored_blocks() {
         levels[tuner.level()] += 1;
         tuner.level()
     });
-    assert_eq!(levels[1..], [0; LEVELS.len() - 1]);
+    // But for the beginning, when nobody knows yet.
+    assert!(levels[1] <= 20, "{levels:?}");
+    assert_eq!(levels[2..], [0; LEVELS.len() - 2]);
 }
 
 #[test]
