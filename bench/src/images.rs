@@ -20,7 +20,7 @@ use engine::protocol::hello::About;
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
 use engine::stream::record::{BeginRecord, RECORD_BYTES};
-use engine::transport::local;
+use engine::transport::{Link, local};
 use engine::zfs::userland::{Image, ImagePool, Worker};
 use engine::zfs::{
     DatasetKind, Landing, OnCut, Pools, ReceiveRequest, Scope, SendMode, SendRequest, Zfs,
@@ -36,7 +36,8 @@ const STORED: &str = "engine, stored";
 const ADAPTIVE: &str = "engine, as it comes";
 const METHODS: [&str; 3] = [BARE, STORED, ADAPTIVE];
 
-struct Silent;
+/// Hears nothing.
+pub struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: &Event) {}
@@ -181,14 +182,18 @@ fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> 
     })
 }
 
-async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
-    let about = About {
+fn about(name: &str) -> About {
+    About {
         program: "bench".to_owned(),
         node: name.to_owned(),
         platform: String::new(),
         images: Vec::new(),
         clock: None,
-    };
+    }
+}
+
+/// A helper of these pools, in this process.
+pub fn link(name: &str, pools: &Arc<Pools>) -> Link {
     let (near, far) = local::pair();
     let helper = Helper {
         zfs: Arc::clone(pools) as Arc<dyn Zfs>,
@@ -196,11 +201,17 @@ async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
         states: None,
         claims: None,
         door: None,
-        about: about.clone(),
+        about: about(name),
         patience: PATIENCE,
     };
     tokio::spawn(serve(far, helper));
-    Ok(Peer::greet(name, near, &about, PATIENCE).await?)
+    near
+}
+
+/// A conversation with it.
+pub async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
+    let greeted = Peer::greet(name, link(name, pools), &about(name), PATIENCE);
+    Ok(greeted.await?)
 }
 
 fn check(pools: &Pools, from: &SnapshotName) -> Result<()> {

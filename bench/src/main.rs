@@ -3,6 +3,7 @@
 //! about the machine and its hour than about the program.
 #![expect(clippy::print_stdout, reason = "the report is the result")]
 
+mod datasets;
 mod images;
 mod sample;
 mod transport;
@@ -28,6 +29,21 @@ enum Args {
         #[arg(long, value_name = "FILE")]
         worker: Option<PathBuf>,
     },
+    /// Many small datasets between two pools in files
+    Datasets {
+        /// How many
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+        /// How many file systems are listed, at the end
+        #[arg(long, default_value_t = 10_000)]
+        listed: usize,
+        /// How often each way is measured
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// The worker [default: beside this program]
+        #[arg(long, value_name = "FILE")]
+        worker: Option<PathBuf>,
+    },
     /// The way to another machine, beside ssh, mbuffer and zstd, over loopback
     Transport(transport::Args),
     /// What these consist of
@@ -42,6 +58,12 @@ fn main() -> Result<()> {
             rounds,
             worker,
         } => images::run(mib, rounds, worker),
+        Args::Datasets {
+            count,
+            listed,
+            rounds,
+            worker,
+        } => datasets::run(count, listed, rounds, worker),
         Args::Transport(args) => transport::run(&args),
         Args::Part(part) => transport::run_part(part),
     }

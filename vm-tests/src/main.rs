@@ -63,6 +63,15 @@ enum Task {
         #[arg(long, value_delimiter = ',', default_value = "shell,syncoid,zferry")]
         methods: Vec<Method>,
     },
+    /// Measures many small datasets, beside syncoid
+    BenchMany {
+        /// How many
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
+        datasets: u16,
+        /// How often
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+        rounds: u16,
+    },
     /// Runs a command in a guest that `boot` or `run --keep` holds
     Shell {
         /// Process id of the harness that holds the guest, if there are several
@@ -140,6 +149,11 @@ fn work(args: &Args) -> Result<ExitCode> {
         Task::BenchCut { rounds, methods } => {
             lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, |pair| {
                 bench::cut::run(pair, methods, usize::from(*rounds))
+            })?;
+        }
+        Task::BenchMany { datasets, rounds } => {
+            lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, |pair| {
+                bench::many::run(pair, usize::from(*datasets), usize::from(*rounds))
             })?;
         }
         Task::Demo => {

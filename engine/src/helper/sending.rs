@@ -6,8 +6,8 @@
 //! reported success and the stream was seen to be whole.
 
 use std::io::Read;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 

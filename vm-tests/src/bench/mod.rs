@@ -7,6 +7,7 @@
 //! are taken within a round before their median is.
 
 pub mod cut;
+pub mod many;
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,0 +1,175 @@
+//! What many small datasets cost, of which nothing has changed, or a little in
+//! each: zferry beside syncoid, both as they come, snapshots included.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use super::{Method, spread};
+use crate::dataset::Dataset;
+use crate::pair::Pair;
+use crate::report;
+use crate::script::Script;
+
+/// Limit of one replication: syncoid starts some processes and sessions for
+/// each dataset, which takes seconds where everything is emulated.
+const TIME_LIMIT: Duration = Duration::from_secs(4 * 3600);
+
+/// What was done to each dataset before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Nothing,
+    SmallChange,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    method: Method,
+    before: Before,
+    round: usize,
+    wall_seconds: f64,
+    cpu_seconds: f64,
+}
+
+/// Measures `rounds` rounds with `count` datasets and prints the result.
+///
+/// # Errors
+/// If a replication fails, or leaves a dataset behind.
+pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
+    report::note("making datasets");
+    let source = pair.source.dataset("bench-many").create()?;
+    let each = |work: &str| {
+        let script = format!(
+            "for n in $(seq {count}); do d={}/d$n; {work}; done",
+            source.name()
+        );
+        pair.source.sh(Script::bash(script).within(TIME_LIMIT))
+    };
+    each("zfs create $d; head -c 20000 /dev/urandom > $(zfs get -H -o value mountpoint $d)/file")?;
+    pair.source
+        .sh(format!("zfs snapshot -r {}@full", source.name()))?;
+    let methods = [Method::Syncoid, Method::Zferry];
+    let target = |method: Method| pair.target.dataset(&format!("bench-many-{method}"));
+    for method in methods {
+        let copy = format!(
+            "zfs send -R {}@full | ssh target zfs receive -u {}",
+            source.name(),
+            target(method).name()
+        );
+        pair.source.sh(Script::bash(copy).within(TIME_LIMIT))?;
+    }
+    let mut samples = Vec::new();
+    for round in 0..rounds {
+        for before in [Before::Nothing, Before::SmallChange] {
+            if before == Before::SmallChange {
+                each("date >> $(zfs get -H -o value mountpoint $d)/file")?;
+            }
+            let mut turn = methods;
+            turn.rotate_left(round % methods.len());
+            for method in turn {
+                let sample = measure(pair, (method, before, round), &source, &target(method))?;
+                ensure_complete(method, count, &source, &target(method))?;
+                report::note(&format!(
+                    "round {} {method:<8} {before:?} {:.1} s, {:.1} s CPU",
+                    round + 1,
+                    sample.wall_seconds,
+                    sample.cpu_seconds
+                ));
+                samples.push(sample);
+            }
+        }
+    }
+    for before in [Before::Nothing, Before::SmallChange] {
+        print(&samples, count, before);
+    }
+    Ok(())
+}
+
+fn measure(
+    pair: &Pair,
+    (method, before, round): (Method, Before, usize),
+    source: &Dataset<'_>,
+    target: &Dataset<'_>,
+) -> Result<Sample> {
+    for host in [&pair.source, &pair.target] {
+        host.sh("sync; zpool sync")?;
+    }
+    let script = match method {
+        Method::Zferry => {
+            pair.source
+                .zferry(["replicate", "-r", source.name(), &target.remote_name()])
+        }
+        _ => Script::program([
+            "syncoid",
+            "--quiet",
+            "--recursive",
+            "--no-privilege-elevation",
+            source.name(),
+            &format!("root@{}", target.remote_name()),
+        ]),
+    };
+    let cpu = || Ok::<_, anyhow::Error>(pair.source.cpu_seconds()? + pair.target.cpu_seconds()?);
+    let (cpu_before, started) = (cpu()?, Instant::now());
+    pair.source.sh(script.within(TIME_LIMIT))?;
+    Ok(Sample {
+        method,
+        before,
+        round,
+        wall_seconds: started.elapsed().as_secs_f64(),
+        cpu_seconds: cpu()? - cpu_before,
+    })
+}
+
+/// Every dataset has a snapshot of the method's own on both sides.
+fn ensure_complete(
+    method: Method,
+    count: usize,
+    source: &Dataset<'_>,
+    target: &Dataset<'_>,
+) -> Result<()> {
+    let listed = |dataset: &Dataset<'_>| -> Result<BTreeSet<String>> {
+        let name = dataset.name();
+        let list = format!("zfs list -H -r -t snapshot -o name,guid {name}");
+        let text = dataset.sh(&list)?;
+        let lines = text.lines().filter_map(|line| line.strip_prefix(name));
+        Ok(lines.map(str::to_owned).collect())
+    };
+    let (here, there) = (listed(source)?, listed(target)?);
+    let prefix = format!("@{method}");
+    let shared = here.intersection(&there);
+    let shared = shared.filter(|line| line.contains(&prefix)).count();
+    ensure!(
+        shared > count,
+        "{method} has brought {shared} of {} snapshots over",
+        count + 1
+    );
+    Ok(())
+}
+
+fn print(samples: &[Sample], count: usize, before: Before) {
+    let what = match before {
+        Before::Nothing => "nothing changed",
+        Before::SmallChange => "a line added in each",
+    };
+    report::result(&format!("{count} datasets, {what}"));
+    report::result("  method    wall s (min-max)          CPU s (min-max)           wall/syncoid");
+    let of = |method: Method| -> Vec<Sample> {
+        let fits = |one: &&Sample| one.method == method && one.before == before;
+        samples.iter().filter(fits).copied().collect()
+    };
+    let theirs = of(Method::Syncoid);
+    for method in [Method::Syncoid, Method::Zferry] {
+        let own = of(method);
+        let ratios = own.iter().filter_map(|one| {
+            let other = theirs.iter().find(|other| other.round == one.round)?;
+            Some(one.wall_seconds / other.wall_seconds)
+        });
+        report::result(&format!(
+            "  {method:<8}  {:<24}  {:<24}  {}",
+            spread(own.iter().map(|one| one.wall_seconds).collect()),
+            spread(own.iter().map(|one| one.cpu_seconds).collect()),
+            spread(ratios.collect()),
+        ));
+    }
+}
