@@ -210,8 +210,7 @@ pub fn link(name: &str, pools: &Arc<Pools>) -> Link {
 
 /// A conversation with it.
 pub async fn peer(name: &str, pools: &Arc<Pools>) -> Result<Peer> {
-    let greeted = Peer::greet(name, link(name, pools), &about(name), PATIENCE);
-    Ok(greeted.await?)
+    Ok(Peer::greet(name, link(name, pools), &about(name), PATIENCE).await?)
 }
 
 fn check(pools: &Pools, from: &SnapshotName) -> Result<()> {
