@@ -31,6 +31,7 @@ pub mod fuzzing;
 pub mod helper;
 pub mod hold;
 pub mod image;
+pub mod limit;
 pub mod name;
 pub mod peer;
 pub mod plan;

@@ -16,11 +16,14 @@ mod expression;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::fmt;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
+
+pub use times::Times;
 
 use expression::Expression;
 

@@ -87,9 +87,9 @@ pub(super) fn expressions(text: &str) -> Parsed<(Vec<Expression>, Vec<Expression
     for text in &texts {
         let text = text.trim();
         match text.strip_prefix('!') {
-            Some(text) => exclude.push(expression(text, true)?),
+            Some(text) => exclude.push(expression(text, Use::Excludes)?),
             None if text.is_empty() => {}
-            None => include.push(expression(text, false)?),
+            None => include.push(expression(text, Use::Runs)?),
         }
     }
     // Ranges whose interval is 0 are gone, and with them what they were in.
@@ -103,6 +103,28 @@ pub(super) fn expressions(text: &str) -> Parsed<(Vec<Expression>, Vec<Expression
     Ok((include, exclude))
 }
 
+/// One expression of times at which something is so.
+pub(super) fn times(text: &str) -> Parsed<Expression> {
+    if text.trim().is_empty() {
+        return Err(wrong(
+            "no times are written".to_owned(),
+            "write them, for example `08:00-18:00 mon-fri`",
+        ));
+    }
+    expression(text, Use::Applies)
+}
+
+/// What an expression is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// A run belongs into its windows.
+    Runs,
+    /// None does.
+    Excludes,
+    /// Something is so in them.
+    Applies,
+}
+
 fn at_most(count: usize) -> Parsed<()> {
     if count <= ITEMS_MAX {
         return Ok(());
@@ -113,7 +135,7 @@ fn at_most(count: usize) -> Parsed<()> {
     ))
 }
 
-fn expression(text: &str, excludes: bool) -> Parsed<Expression> {
+fn expression(text: &str, what_for: Use) -> Parsed<Expression> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [ranges_text, rest @ ..] = words.as_slice() else {
         return Err(wrong(
@@ -130,7 +152,7 @@ fn expression(text: &str, excludes: bool) -> Parsed<Expression> {
     let part = |at: usize| rest.get(at).copied().unwrap_or("*");
     let mut ranges = Vec::new();
     for item in items(ranges_text)? {
-        ranges.extend(range(item, excludes)?);
+        ranges.extend(range(item, what_for)?);
     }
     Ok(Expression {
         ranges,
@@ -157,7 +179,7 @@ fn items(list: &str) -> Parsed<Vec<&str>> {
 
 /// `[~]BEGIN[-END][@INTERVAL]`, `*[@INTERVAL]` or `@INTERVAL`; `None` if the
 /// interval is 0.
-fn range(text: &str, excludes: bool) -> Parsed<Option<Range>> {
+fn range(text: &str, what_for: Use) -> Parsed<Option<Range>> {
     const REMEDY: &str = "write `04:00-06:00`, `04:00-06:00@30m`, `*@2h` or `09:00`";
     let (times, every) = match text.split_once('@') {
         Some((times, every)) => (times, Some(interval(every)?)),
@@ -167,18 +189,26 @@ fn range(text: &str, excludes: bool) -> Parsed<Option<Range>> {
         Some(times) => (times, true),
         None => (times, false),
     };
-    if excludes && (every.is_some() || random) {
+    if what_for != Use::Runs && (every.is_some() || random) {
         return Err(wrong(
-            format!("`{}` excludes, and is never run", shown(text)),
+            match what_for {
+                Use::Excludes => format!("`{}` excludes, and is never run", shown(text)),
+                _ => format!("`{}` is no range of times", shown(text)),
+            },
             "write it without `@` and `~`",
         ));
     }
     let (begin, end) = match times.split_once('-') {
         None if times == "*" || (times.is_empty() && every.is_some()) => (0, DAY_SECONDS),
-        None if excludes => {
+        None if what_for != Use::Runs => {
             return Err(wrong(
                 format!("`{}` is no range of times", shown(text)),
-                "write when the excluded time ends, for example `! 08:00-18:00`",
+                match what_for {
+                    Use::Excludes => {
+                        "write when the excluded time ends, for example `! 08:00-18:00`"
+                    }
+                    _ => "write when it ends too, for example `08:00-18:00`",
+                },
             ));
         }
         // From then on, once: whoever asks too late is not too late.
