@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use engine::image::Image;
+use engine::limit::BandwidthLimit;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::STALL_DEFAULT;
 use engine::plan::{OnModified, OnNewer, OnPartial};
@@ -163,6 +164,8 @@ pub struct Replicate {
     pub patience: Patience,
     #[command(flatten)]
     pub transfer: Transfer,
+    #[command(flatten)]
+    pub speed: Speed,
 }
 
 /// Synchronize configured services to their other nodes
@@ -210,6 +213,8 @@ pub struct Sync {
     pub patience: Patience,
     #[command(flatten)]
     pub transfer: Transfer,
+    #[command(flatten)]
+    pub speed: Speed,
 }
 
 /// What `sync` does.
@@ -354,6 +359,17 @@ impl Loss {
             },
         }
     }
+}
+
+/// How fast data may go.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Connection")]
+pub struct Speed {
+    /// How many bytes a second may pass, by the time of day if need be: 20M, 160Mbit,
+    /// or 10M@08:00-18:00 mon-fri,100M, of which the first that applies counts; shared by
+    /// all transfers [default: unlimited; sync: bandwidth_limit of the resource]
+    #[arg(long, value_name = "LIMIT")]
+    pub bandwidth_limit: Option<BandwidthLimit>,
 }
 
 /// How long to try. A bare number is seconds.

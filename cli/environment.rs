@@ -5,10 +5,13 @@
 //! the only module that looks.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use engine::image::Image;
+use engine::limit::WallClock;
 use engine::protocol::hello::About;
+use engine::sync::attempts::civil;
 use engine::sync::moment::UtcSeconds;
 use jiff::tz::TimeZone;
 
@@ -59,6 +62,13 @@ pub fn can_draw() -> bool {
 /// The time zone of this machine; UTC if that is unknown.
 pub fn zone() -> TimeZone {
     TimeZone::try_system().unwrap_or(TimeZone::UTC)
+}
+
+/// What the clock on the wall shows.
+pub fn wall() -> WallClock {
+    let zone = zone();
+    // After the year 9999 it shows the beginning of time.
+    Arc::new(move || civil(now(), &zone).unwrap_or_default())
 }
 
 /// The file of this program; what belongs to it lies beside it.

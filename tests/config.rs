@@ -11,7 +11,7 @@ use crate::program::Place;
 const SERVICE: &str = "[DEFAULT]\nnodes = n1 n2\ndrpnodes = d1\nenv = PRD\nnode_env = PRD\n\
     ssh_user = zferry\naddress@n2 = 10.0.0.2\nssh_port@n2 = 2222\n\
     [sync#1]\ntype = zfs\nsrc@n1 = tank/a\nsrc@n2 = pool/a\ndst@n1 = pool/a\ndst@n2 = tank/a\n\
-    target = nodes drpnodes\nschedule = 22:00-02:00@121 mon-fri\nrollback = modified\n\
+    target = nodes drpnodes\nbandwidth_limit = 10M@08:00-18:00,100M\nschedule = 22:00-02:00@121 mon-fri\nrollback = modified\n\
     pre_sync_nodes = /bin/echo 'a b'\nsync_all_requires = sync#2(up|warn)\n\
     [sync#2]\nsrc@n1 = /no/such/mount\ndst = pool/b\ntarget = nodes\nnaming = rid\n";
 
@@ -40,7 +40,7 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     place.configure("good", SERVICE);
     place.configure(
         "bad",
-        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc = tank//a\ntimeout = soon\ntarget = node\n",
+        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc = tank//a\ntimeout = soon\ntarget = node\nbandwidth_limit = 20Mb\n",
     );
     place.configure(
         "other",
@@ -49,10 +49,11 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     let ran = place.run(&["config", "check"]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     for text in [
-        "bad: 3 mistakes\n",
+        "bad: 4 mistakes\n",
         "bad.conf: line 4 [sync#1] src: ",
         "bad.conf: line 5 [sync#1] timeout: `soon` is no duration",
         "bad.conf: line 6 [sync#1] target: `node` is not known; did you mean `nodes`?",
+        "bad.conf: line 7 [sync#1] bandwidth_limit: `20Mb` is no rate; write for example `20M`",
         "good: ok\n",
         "other: 1 mistake\n",
         "other.conf: line 4 [sync#1] src@n1: its snapshots would be those of another service",
@@ -64,7 +65,7 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     let services = &ran.last_json()["result"]["services"];
     let mistakes = services[0]["mistakes"].as_array().unwrap();
-    assert_eq!(mistakes.len(), 3);
+    assert_eq!(mistakes.len(), 4);
     assert_eq!(mistakes[2]["line"], 6);
     assert_eq!(mistakes[2]["kind"], "bad_value");
     assert_eq!(mistakes[2]["remedy"], "did you mean `nodes`?");
@@ -92,7 +93,7 @@ fn what_a_node_would_do_is_shown_with_everything_resolved() {
         "  target: pool/a on d1 (drpnodes), reached at zferry@d1\n",
         "  snapshots: @sent @tosend @sent.old\n",
         "  sync_max_delay: 1d\n",
-        "  keep_old: confirm\n  rollback: modified\n  schedule: 22:00-02:00@121 mon-fri\n",
+        "  bandwidth_limit: 10M@08:00-18:00,100M\n  keep_old: confirm\n  rollback: modified\n  schedule: 22:00-02:00@121 mon-fri\n",
         "  pre_sync_nodes: /bin/echo 'a b'\n  sync_all_requires: sync#2(up|warn)\n  due: ",
         "  receives: tank/a from n2 (nodes), where it is pool/a\n",
         "sync#2\n  src: what is mounted at /no/such/mount\n  dst: pool/b\n",
@@ -133,6 +134,7 @@ fn what_another_node_would_do_is_shown_too_and_in_json() {
     assert_eq!(resource["targets"][0]["node"], "n1");
     assert_eq!(resource["targets"][0]["connection"]["user"], "zferry");
     assert_eq!(resource["schedule"], "22:00-02:00@121 mon-fri");
+    assert_eq!(resource["bandwidth_limit"], "10M@08:00-18:00,100M");
     assert_eq!(resource["receives"][0]["dst"], "pool/a");
     assert_eq!(resource["pre_sync_nodes"][1], "a b");
     let why = result["resources"][1]["sends_nothing"].as_str().unwrap();

@@ -138,3 +138,17 @@ fn a_state_folder_that_cannot_be_made_is_named_with_its_option() {
     let ran = Ran::of(command.arg(&file));
     ran.fails(1, &[&format!("{}/lock", file.display()), "--state"]);
 }
+
+#[test]
+fn a_limit_that_may_mean_something_else_is_refused_with_what_would_be_right() {
+    let place = Place::new();
+    for (limit, says) in [
+        ("20", "`20` has no unit; write for example `20M`"),
+        ("20Mb", "`20Mb` is no rate"),
+        ("10M@08:00,100M", "write when it ends too"),
+        ("10M,20M@08:00-18:00", "never applies"),
+    ] {
+        let words = ["replicate", "tank/a", "tank/b", "--bandwidth-limit", limit];
+        place.run(&words).fails(2, &[says]);
+    }
+}

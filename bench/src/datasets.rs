@@ -143,6 +143,7 @@ fn replicated(pools: &Arc<Pools>, at_once: usize, run: usize) -> Result<usize> {
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        limiter: None,
         rehearsal: false,
     };
     let parallel = Parallel {

@@ -169,6 +169,7 @@ fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> 
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression,
+        limiter: None,
         rehearsal: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use engine::error::Family;
 use engine::helper::ClaimFolder;
 use engine::hold::{BaseHold, HoldTag, KeepBase};
+use engine::limit::Limiter;
 use engine::name::ShortName;
 use engine::peer::Peer;
 use engine::plan::Intermediary;
@@ -149,6 +150,11 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             Placement::OneMachine
         },
         compression: args.transfer.compression,
+        limiter: args
+            .speed
+            .bandwidth_limit
+            .clone()
+            .map(|limit| Limiter::new(limit, environment::wall())),
         loss: args.loss.allowed(),
         intermediary: if args.intermediary {
             Intermediary::Carry

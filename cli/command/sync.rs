@@ -16,7 +16,7 @@ use engine::error::Family;
 use engine::event::Observer;
 use engine::helper::ClaimFolder;
 use engine::sync::config::{NodeName, Resource, Service, ServiceName};
-use engine::sync::run::{Action, ActivityCheck, Patience, Sync, TURNS_DEFAULT};
+use engine::sync::run::{Action, ActivityCheck, Limits, Patience, Sync, TURNS_DEFAULT};
 use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use jiff::tz::TimeZone;
@@ -177,6 +177,7 @@ impl One<'_> {
             },
             observer: &*observer,
             compression: args.transfer.compression,
+            limits: &Limits::new(args.speed.bandwidth_limit.clone(), environment::wall()),
         };
         if args.action == SyncAction::Confirm {
             if args.dry_run {

@@ -27,6 +27,8 @@ pub enum WaitingFor {
     SourceProcessor,
     /// The source or the way from it; which of the two is not known.
     Source,
+    /// The bandwidth limit: it could go faster.
+    Limit,
     /// The connection between the two machines.
     Connection,
     /// The target or the way to it; which of the two is not known.
@@ -39,10 +41,11 @@ pub enum WaitingFor {
 
 impl WaitingFor {
     /// All of them, in the order of the data's way.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SourceZfs,
         Self::SourceProcessor,
         Self::Source,
+        Self::Limit,
         Self::Connection,
         Self::Target,
         Self::TargetProcessor,

@@ -172,6 +172,7 @@ pub fn drive(driver: &Driver) -> Result<()> {
         mode: SendMode::Plain,
         placement: Placement::TwoMachines,
         compression,
+        limiter: None,
         rehearsal: false,
     };
     let endpoint = SshEndpoint::new(&driver.user, &driver.host, driver.port)?;

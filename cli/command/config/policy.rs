@@ -90,6 +90,9 @@ fn settings(resource: &Resource) -> Vec<Setting> {
             add(keyword, duration_text(time), time.as_secs().into());
         }
     }
+    if let Some(limit) = &resource.bandwidth_limit {
+        add("bandwidth_limit", limit.to_string(), limit.as_str().into());
+    }
     for (keyword, word) in [
         ("keep_old", resource.keep_old.as_str()),
         ("rollback", resource.on_modified.as_str()),

@@ -299,6 +299,7 @@ mod tests {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
+            limiter: None,
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,
             on_conflict: engine::replicate::OnConflict::Refuse,

@@ -97,10 +97,7 @@ fn parts(view: &View) -> Vec<Part> {
     add(0, Some(format!("avg {}/s", HumanBytes(view.average.raw))));
     add(4, left(view).map(|left| format!("{left} left")));
     add(1, ratio(view));
-    let waiting = view
-        .waiting_for
-        .map(|what| format!("waits for {}", name_of(what)));
-    add(2, waiting);
+    add(2, view.waiting_for.map(waits_for));
     parts
 }
 
@@ -134,7 +131,7 @@ pub fn sentence(view: &View) -> String {
         text += &format!(", compressed {ratio}");
     }
     if let Some(what) = view.waiting_for {
-        text += &format!(", waits for {}", name_of(what));
+        text += &format!(", {}", waits_for(what));
     }
     text
 }
@@ -161,16 +158,18 @@ fn ratio(view: &View) -> Option<String> {
     (ratio.is_finite() && ratio >= RATIO_MIN).then(|| format!("{ratio:.1}x"))
 }
 
-fn name_of(what: WaitingFor) -> &'static str {
-    match what {
-        WaitingFor::SourceZfs => "the source's ZFS",
-        WaitingFor::SourceProcessor => "the source's processor",
-        WaitingFor::Source => "the source",
-        WaitingFor::Connection => "the connection",
-        WaitingFor::Target => "the target",
-        WaitingFor::TargetProcessor => "the target's processor",
-        WaitingFor::TargetZfs => "the target's ZFS",
-    }
+fn waits_for(what: WaitingFor) -> String {
+    let whom = match what {
+        WaitingFor::Limit => return "limited".to_owned(),
+        WaitingFor::SourceZfs => "source's ZFS",
+        WaitingFor::SourceProcessor => "source's processor",
+        WaitingFor::Source => "source",
+        WaitingFor::Connection => "connection",
+        WaitingFor::Target => "target",
+        WaitingFor::TargetProcessor => "target's processor",
+        WaitingFor::TargetZfs => "target's ZFS",
+    };
+    format!("waits for the {whom}")
 }
 
 /// A name in at most `columns`: its end tells more than its beginning.

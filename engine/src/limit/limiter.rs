@@ -12,8 +12,8 @@ use super::{BandwidthLimit, Bucket, Place};
 /// What the clock on the wall of this machine shows.
 pub type WallClock = Arc<dyn Fn() -> DateTime + Send + Sync>;
 
-/// Whoever waits looks at the clock so often: one that is put forward or back
-/// is noticed within this time.
+/// Whoever waits looks at the clock so often: so another rate applies within
+/// this time, whether its time has come or the clock was put right.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Lets frames pass at the rate of the time of day.
@@ -83,9 +83,7 @@ impl Booking {
         if wait.is_zero() {
             return None;
         }
-        let change = limiter.limit.stays((limiter.wall)());
-        let soon = change.unwrap_or(LOOK_INTERVAL).min(LOOK_INTERVAL);
-        Some(Instant::now() + wait.min(soon))
+        Some(Instant::now() + wait.min(LOOK_INTERVAL))
     }
 
     /// The frame has passed.

@@ -14,7 +14,6 @@ mod rate;
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::civil::DateTime;
 
@@ -71,14 +70,6 @@ impl BandwidthLimit {
             Some(times) => times.has(now),
         };
         self.entries.iter().find(applies)?.rate
-    }
-
-    /// How long after `now` another rate may begin to apply; `None` if none
-    /// ever does.
-    #[must_use]
-    pub fn stays(&self, now: DateTime) -> Option<Duration> {
-        let times = self.entries.iter().filter_map(|entry| entry.times.as_ref());
-        times.filter_map(|times| times.stays(now)).min()
     }
 
     /// The text as it was written.
@@ -186,7 +177,6 @@ mod tests {
     fn one_rate_applies_always() {
         let limit = limit("20M");
         assert_eq!(at(&limit, "12:00:00"), Some(20));
-        assert_eq!(limit.stays("2026-11-25T12:00".parse().unwrap()), None);
         assert_eq!(limit.to_string(), "20M");
     }
 
@@ -225,19 +215,6 @@ mod tests {
         assert_eq!(at(&limit, "05:00:00"), Some(20));
         assert_eq!(on(&limit, "2026-11-26T09:00"), Some(1024));
         assert_eq!(on(&limit, "2026-12-02T09:00"), Some(1024));
-    }
-
-    #[test]
-    fn it_is_known_how_long_a_rate_stays() {
-        let limit = limit("10M@08:00-18:00 mon-fri,50M@22:00-06:00,100M");
-        let seconds = |moment: &str| {
-            let stays = limit.stays(moment.parse().unwrap());
-            stays.map(|stays| stays.as_secs())
-        };
-        assert_eq!(seconds("2026-11-25T07:59:50"), Some(10));
-        assert_eq!(seconds("2026-11-25T08:00:00"), Some(10 * 3600));
-        assert_eq!(seconds("2026-11-25T21:00:00"), Some(3600));
-        assert_eq!(seconds("2026-11-25T23:00:00"), Some(7 * 3600));
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub struct Peer {
     lost: Option<(Stalled, Duration)>,
     /// What its time goes into, where its helper is in this process.
     pub(crate) activity: Option<Activity>,
+    /// Its helper is in this process: there is no connection to wait for.
+    pub(crate) here: bool,
     heartbeat: JoinHandle<()>,
     pub(super) more: Option<More>,
     /// What this side says of itself, and how long it waits for an answer to it.
@@ -79,6 +81,7 @@ impl Peer {
             limits: Limits::default(),
             lost: None,
             activity: None,
+            here: false,
             heartbeat,
             more: None,
             greeting: (about.clone(), patience),
@@ -89,6 +92,7 @@ impl Peer {
     /// session: see [`serve_watched`](crate::helper::serve_watched).
     pub fn watch(&mut self, activity: Activity) {
         self.activity = Some(activity);
+        self.here = true;
     }
 
     /// Lists a dataset or tree; `None` if it does not exist.

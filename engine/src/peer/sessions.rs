@@ -125,6 +125,7 @@ impl Peer {
         match opened.await {
             Ok(mut peer) => {
                 peer.limits = self.limits;
+                peer.here = self.here;
                 Some(peer)
             }
             Err(error) => {

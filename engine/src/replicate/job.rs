@@ -1,7 +1,10 @@
 //! What to replicate.
 
+use std::sync::Arc;
+
 use super::error::ReplicateError;
 use crate::hold::BaseHold;
+use crate::limit::Limiter;
 use crate::name::{DatasetName, ShortName};
 use crate::plan::{Intermediary, Loss};
 use crate::stream::compress::Compression;
@@ -94,6 +97,8 @@ pub struct Job {
     pub placement: Placement,
     /// Compression on the way.
     pub compression: Compression,
+    /// How fast it may go; `None`: as fast as it can.
+    pub limiter: Option<Arc<Limiter>>,
     /// What may be lost on the target.
     pub loss: Loss,
     /// Whether the snapshots between base and wanted one go along.

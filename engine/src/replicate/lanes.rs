@@ -162,12 +162,14 @@ impl Transfers<'_> {
         let mut queue = Queue::new(&datasets);
         let mut moved: Vec<Option<Moved>> = vec![None; plan.datasets.len()];
         let (compression, observer) = (self.compression, self.observer);
+        let limiter = self.limiter.clone();
         let mut pairs: Vec<Transfers<'_>> = more
             .iter_mut()
             .map(|(source, target)| Transfers {
                 source,
                 target,
                 compression,
+                limiter: limiter.clone(),
                 observer,
                 estimates: Vec::new(),
             })
@@ -176,6 +178,7 @@ impl Transfers<'_> {
             source: self.source,
             target: self.target,
             compression,
+            limiter: limiter.clone(),
             observer,
             estimates: Vec::new(),
         });

@@ -37,6 +37,8 @@ const BEAT_MISSED: Duration = HEARTBEAT_INTERVAL
 pub(super) enum Wait {
     /// The source's next frame.
     Frame,
+    /// That the bandwidth limit lets a frame pass.
+    Limit,
     /// Room towards the target, or its answer.
     Room,
 }
@@ -88,6 +90,7 @@ impl<'a> Meter<'a> {
             Wait::Frame => self
                 .sending
                 .attribute(time, sent, SENDING, &mut self.waited),
+            Wait::Limit => self.waited.add(WaitingFor::Limit, time),
             Wait::Room => {
                 let waited = &mut self.waited;
                 self.receiving.attribute(time, received, RECEIVING, waited);
@@ -159,8 +162,8 @@ const RECEIVING: Names = Names {
 enum End {
     /// Its helper is in this process.
     Here { activity: Activity, before: Spent },
-    /// It is elsewhere.
-    There(Beats),
+    /// It is elsewhere, or `here` and not to be looked into.
+    There { beats: Beats, here: bool },
 }
 
 impl End {
@@ -170,12 +173,15 @@ impl End {
                 activity: activity.clone(),
                 before: activity.spent(),
             },
-            None => Self::There(Beats::since(now)),
+            None => Self::There {
+                beats: Beats::since(now),
+                here: peer.here,
+            },
         }
     }
 
     fn listen(&mut self, peer: &Peer) {
-        if let Self::There(beats) = self {
+        if let Self::There { beats, .. } = self {
             beats.note(peer.reader.last_beat());
         }
     }
@@ -205,7 +211,7 @@ impl End {
                     waited.add(names.processor, time - zfs);
                 }
             }
-            Self::There(beats) => {
+            Self::There { beats, here } => {
                 let missed = names.is_sender && beats.are_missed(Instant::now());
                 let said = if missed {
                     Some(WaitsFor::OtherSide)
@@ -216,8 +222,8 @@ impl End {
                     Some(WaitsFor::Zfs) => names.zfs,
                     Some(WaitsFor::Processor) => names.processor,
                     // Both wait for each other.
-                    Some(WaitsFor::OtherSide) => WaitingFor::Connection,
-                    None => names.unknown,
+                    Some(WaitsFor::OtherSide) if !here => WaitingFor::Connection,
+                    Some(WaitsFor::OtherSide) | None => names.unknown,
                 };
                 waited.add(what, time);
             }

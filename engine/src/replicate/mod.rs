@@ -41,6 +41,7 @@ mod explain;
 mod job;
 mod lanes;
 mod meter;
+mod pace;
 mod persist;
 mod prune;
 mod run;

@@ -1,6 +1,7 @@
 //! The driver of one replication.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
@@ -12,10 +13,11 @@ use super::error::ReplicateError;
 use super::explain::ensure_not_renamed;
 use super::job::{Job, OnConflict, SnapshotChoice};
 use super::telling::{Telling, planned};
-use super::transfer::{Ends, Moved, transfer};
+use super::transfer::{Ends, Manner, Moved, transfer};
 use super::{estimate, prune};
 use crate::event::{Event, Observer};
 use crate::hold::KeepBase;
+use crate::limit::Limiter;
 use crate::name::{CreateTxg, DatasetName, Guid, ShortName, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
@@ -128,6 +130,7 @@ pub(super) async fn attempt(
         source,
         target,
         compression: job.compression,
+        limiter: job.limiter.clone(),
         observer,
         estimates: Vec::new(),
     };
@@ -230,6 +233,7 @@ pub(crate) struct Transfers<'a> {
     pub source: &'a mut Peer,
     pub target: &'a mut Peer,
     pub compression: Compression,
+    pub limiter: Option<Arc<Limiter>>,
     pub observer: &'a dyn Observer,
     /// Estimated bytes, in the order of the plan: of each dataset its streams.
     pub estimates: Vec<Vec<u64>>,
@@ -417,7 +421,12 @@ impl Transfers<'_> {
             source: self.source,
             target: self.target,
         };
-        let moved = transfer(&mut ends, step, self.compression, observer).await?;
+        let manner = Manner {
+            compression: self.compression,
+            limiter: self.limiter.clone(),
+            observer,
+        };
+        let moved = transfer(&mut ends, step, manner).await?;
         telling.done(&moved);
         Ok(moved)
     }

@@ -5,6 +5,7 @@ mod between;
 mod conflicts;
 mod connections;
 mod holds;
+mod limits;
 mod loss;
 mod many;
 mod partial;
@@ -119,6 +120,7 @@ fn job(run: u32) -> Job {
         mode: SendMode::Plain,
         placement: Placement::TwoMachines,
         compression: Compression::Adaptive,
+        limiter: None,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,
         on_conflict: OnConflict::Refuse,

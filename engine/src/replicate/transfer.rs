@@ -11,11 +11,15 @@
 //! sender whose receiver went away only knows that it did. Stopping has a limit
 //! of seconds; a side that does not stop in time (its ZFS hangs) is given up.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::meter::{Meter, Wait};
+use super::pace::Pace;
 use crate::event::Observer;
+use crate::limit::Limiter;
 use crate::peer::wire::{Gone, WireError};
 use crate::peer::{Peer, PeerCause, PeerError, Stalled};
 use crate::plan::DatasetPlan;
@@ -51,6 +55,15 @@ pub(crate) struct Ends<'a> {
     pub target: &'a mut Peer,
 }
 
+/// How a transfer is carried out.
+#[derive(Clone)]
+pub(crate) struct Manner<'a> {
+    pub compression: Compression,
+    /// Shared with other transfers.
+    pub limiter: Option<Arc<Limiter>>,
+    pub observer: &'a dyn Observer,
+}
+
 /// Sends what `plan` says. Its step must not be `UpToDate`.
 ///
 /// After success the target has the snapshot. After an error it does not,
@@ -59,8 +72,7 @@ pub(crate) struct Ends<'a> {
 pub(crate) async fn transfer(
     ends: &mut Ends<'_>,
     plan: &DatasetPlan,
-    compression: Compression,
-    observer: &dyn Observer,
+    manner: Manner<'_>,
 ) -> Result<Moved, PeerError> {
     let Some(request) = plan.send_request() else {
         return Ok(Moved::default());
@@ -90,14 +102,15 @@ pub(crate) async fn transfer(
         .request(&Request::Send {
             request,
             transfer: number,
-            compression,
+            compression: manner.compression,
         })
         .await;
     let mut switch = Switch {
         number,
         moved: Moved::default(),
         moved_at: Instant::now(),
-        meter: Meter::new(ends, plan, observer),
+        meter: Meter::new(ends, plan, manner.observer),
+        pace: Pace::new(manner.limiter),
     };
     match asked {
         Ok(()) => switch.run(ends).await,
@@ -111,6 +124,7 @@ struct Switch<'a> {
     /// When a frame came or went last.
     moved_at: Instant,
     meter: Meter<'a>,
+    pace: Pace,
 }
 
 /// What came first.
@@ -120,6 +134,7 @@ enum Next {
     Sent(Result<(), Gone>),
     OutOfTime,
     Stalled,
+    Held,
     Tell,
 }
 
@@ -127,9 +142,11 @@ impl Switch<'_> {
     async fn run(&mut self, ends: &mut Ends<'_>) -> Result<Moved, PeerError> {
         let mut waiting: Option<Frame> = None;
         loop {
-            let wait = match waiting {
-                Some(_) => Wait::Room,
-                None => Wait::Frame,
+            let held = self.pace.held_until();
+            let wait = match (&waiting, held) {
+                (None, _) => Wait::Frame,
+                (Some(_), Some(_)) => Wait::Limit,
+                (Some(_), None) => Wait::Room,
             };
             let next = {
                 let limits = ends.source.limits;
@@ -140,11 +157,12 @@ impl Switch<'_> {
                 tokio::select! {
                     biased;
                     early = target.next() => Next::FromTarget(early),
-                    permit = writer.reserve(), if waiting.is_some() => {
+                    permit = writer.reserve(), if wait == Wait::Room => {
                         Next::Sent(permit.map(|permit| pass(permit, waiting.take())))
                     }
                     () = over(limits.transfers_until) => Next::OutOfTime,
-                    () = over(stalls_at) => Next::Stalled,
+                    () = over(held), if wait == Wait::Limit => Next::Held,
+                    () = over(stalls_at), if wait != Wait::Limit => Next::Stalled,
                     () = tell => Next::Tell,
                     frame = source.next(), if waiting.is_none() => Next::FromSource(frame),
                 }
@@ -152,7 +170,12 @@ impl Switch<'_> {
             self.meter.waited(wait, ends);
             match next {
                 Next::Tell => self.meter.tell(&self.moved),
-                Next::Sent(Ok(())) => self.moved_at = Instant::now(),
+                // Whoever is held back does not stand still.
+                Next::Held => self.moved_at = Instant::now(),
+                Next::Sent(Ok(())) => {
+                    self.moved_at = Instant::now();
+                    self.pace.passed();
+                }
                 Next::Sent(Err(Gone)) => {
                     let cause = ends.target.reader.cause_of_end().await;
                     let error = ends.target.broken(cause);
@@ -184,6 +207,7 @@ impl Switch<'_> {
                     Ok(frame) => {
                         self.moved_at = Instant::now();
                         self.count(&frame);
+                        self.pace.book(&frame);
                         waiting = Some(frame);
                     }
                     Err(error) => return self.give_up(ends, error).await,

@@ -168,6 +168,7 @@ fn go_with(
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        limiter: None,
         on_conflict: OnConflict::Refuse,
         base: BaseHold::default(),
         rehearsal: false,

@@ -16,14 +16,15 @@ use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{
-    Action, ActivityCheck, Command, Commands, Connector, Locking, Locks, Patience, Reaching,
-    Running, Sync,
+    Action, ActivityCheck, Command, Commands, Connector, Limits, Locking, Locks, Patience,
+    Reaching, Running, Sync,
 };
 use engine::sync::selection::Selection;
 use engine::sync::state::StateStore;
 use engine::transport::local;
 use engine::zfs::userland::{Contents, Image, ImagePool, Worker};
 use engine::zfs::{Dataset, Pools, Scope, Zfs, ZfsErrorKind};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::images::lab::{Lab, kill, users_of};
@@ -212,6 +213,7 @@ impl Nodes {
                 },
                 observer: &Silence,
                 compression: Compression::Adaptive,
+                limits: &Limits::new(None, Arc::new(DateTime::default)),
             }
             .run(),
         );

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use super::*;
+use crate::limit::{Limiter, WallClock};
 use crate::peer::{Connections, Parallel};
 use crate::transport::{Reopen, Reopening};
 
@@ -215,4 +216,34 @@ fn a_run_of_many_at_once_may_be_cut_at_any_operation() {
             assert!(points > 40, "only {points} operations were tried");
         }
     }
+}
+
+/// By a real clock, since threads of helpers keep a paused one from going on:
+/// only that nothing is faster than allowed is claimed.
+#[tokio::test]
+async fn several_at_once_share_the_bandwidth_limit() {
+    let (source, target) = many(&Faults::default());
+    let (mut from, mut to) = (
+        several("source", &source, 3).await,
+        several("target", &target, 3).await,
+    );
+    let wall: WallClock = Arc::new(jiff::civil::DateTime::default);
+    let limited = Job {
+        limiter: Some(Limiter::new("50K".parse().unwrap(), wall)),
+        compression: Compression::Off,
+        ..job(1)
+    };
+    let told = Told::default();
+    let begun = std::time::Instant::now();
+    let report = replicate(&limited, &mut from, &mut to, &told).await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let report = report.unwrap();
+    let frames = report.datasets.iter().map(|one| one.moved.wire_bytes);
+    // The last one is not waited for.
+    let bytes = frames.clone().sum::<u64>() - frames.max().unwrap();
+    let due = bytes as f64 / 51_200.0;
+    assert!(due > 0.2 && seconds > due - 0.1, "{seconds} s, not {due} s");
+    let at_once = |event: &Event| matches!(event, Event::AtOnce { at_once: 3, .. });
+    assert!(told.0.lock().unwrap().iter().any(at_once));
+    ensure_all_equal(&source, &target, "with a limit");
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::super::transfer::{Ends, transfer};
+use super::super::transfer::{Ends, Manner, transfer};
 use super::{PATIENCE, Silent, about, dataset, helper_link, machines, peer};
 use crate::error::Family;
 use crate::helper::Authorization;
@@ -382,13 +382,18 @@ async fn a_transfer_whose_time_is_over_is_cut_and_the_target_stays_ready() {
         target: &mut target,
     };
     let observer = Silent;
-    let sent = transfer(&mut ends, &plan, Compression::Off, &observer).await;
+    let manner = || Manner {
+        compression: Compression::Off,
+        limiter: None,
+        observer: &observer,
+    };
+    let sent = transfer(&mut ends, &plan, manner()).await;
     let error = sent.unwrap_err();
     assert!(matches!(*error.cause, PeerCause::OutOfTime), "{error}");
     assert_eq!(error.family(), Family::Transient);
     assert!(begun.elapsed() >= limit);
     // One that begins later is not even asked for.
-    let sent = transfer(&mut ends, &plan, Compression::Off, &observer).await;
+    let sent = transfer(&mut ends, &plan, manner()).await;
     assert!(matches!(*sent.unwrap_err().cause, PeerCause::OutOfTime));
     let listed = target.tree(&dataset("backup"), Scope::Recursive).await;
     let listed = listed.unwrap().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::transfer::{Ends, transfer};
+use super::super::transfer::{Ends, Manner, transfer};
 use super::played::{self, Part};
 use super::{Faults, go, job, machines, peer};
 use crate::event::{Event, Observer, WaitingFor};
@@ -41,7 +41,12 @@ async fn told(source: Part, target: Part) -> Vec<(Instant, Event)> {
         target: &mut target,
     };
     let recorder = Recorder::default();
-    let moved = transfer(&mut ends, &played::plan(), Compression::Off, &recorder).await;
+    let manner = Manner {
+        compression: Compression::Off,
+        limiter: None,
+        observer: &recorder,
+    };
+    let moved = transfer(&mut ends, &played::plan(), manner).await;
     assert_eq!(moved.unwrap().raw_bytes, (BLOCKS as u64) << 20);
     recorder.0.into_inner().unwrap()
 }

@@ -22,8 +22,8 @@ use super::resource::{
 };
 use super::service::Topology;
 use super::typed::{
-    absolute_path, address, dataset, images, max_delay, on_modified, one_line, one_word, patience,
-    port, timeout, user,
+    absolute_path, address, bandwidth_limit, dataset, images, max_delay, on_modified, one_line,
+    one_word, patience, port, timeout, user,
 };
 use super::value::{Wrong, boolean, choice};
 use crate::image::Image;
@@ -128,6 +128,7 @@ pub(super) fn resource(
         stall_timeout: reader
             .unless_empty("stall_timeout", patience)
             .unwrap_or(STALL_DEFAULT),
+        bandwidth_limit: reader.unless_empty("bandwidth_limit", bandwidth_limit),
         triggers: reader.triggers(),
         presnap_trigger: reader.unless_empty("presnap_trigger", argv),
         postsnap_trigger: reader.unless_empty("postsnap_trigger", argv),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::command::{Requirement, Triggers};
 use super::names::{NodeName, Rid};
 use crate::image::Image;
+use crate::limit::BandwidthLimit;
 use crate::name::{DatasetName, NameError, ShortName};
 use crate::sync::schedule::Schedule;
 
@@ -148,6 +149,9 @@ pub struct Resource {
     pub retry_for: Option<Duration>,
     /// `stall_timeout`: how long a transfer may stand still; zero: for ever.
     pub stall_timeout: Duration,
+    /// `bandwidth_limit`: how fast transfers to other machines may go; `None`:
+    /// as fast as they can.
+    pub bandwidth_limit: Option<BandwidthLimit>,
     /// Commands before and after an action.
     pub triggers: Triggers,
     /// `presnap_trigger`: program and arguments, started before the group of

@@ -211,11 +211,14 @@ fn every_documented_keyword_of_a_resource_arrives() {
     let service = service_with(
         "type = zfs\nsrc = tank/a\ntarget = nodes\nrecursive = no\nintermediary = 0\n\
          optional = t\nhold_base = yes\ntags = delay_snap  nightly\ncomment = {not a reference\n\
-         schedule = 03:59-05:59@121 mon-fri\nmax_delay = 90\nnaming = rid\n",
+         schedule = 03:59-05:59@121 mon-fri\nmax_delay = 90\nnaming = rid\n\
+         bandwidth_limit = 10M@08:00-18:00 mon-fri,100M\n",
     );
     let resource = only(&service, "n1");
     assert!(!resource.recursive && !resource.intermediary && resource.optional);
     assert!(resource.hold_base);
+    let limit = resource.bandwidth_limit.as_ref().unwrap();
+    assert_eq!(limit.as_str(), "10M@08:00-18:00 mon-fri,100M");
     let tags: Vec<_> = resource.tags.iter().map(String::as_str).collect();
     assert_eq!(tags, ["delay_snap", "nightly"]);
     assert_eq!(resource.schedule.as_str(), "03:59-05:59@121 mon-fri");
@@ -251,6 +254,7 @@ fn what_a_run_does_beside_sending_is_read_with_its_defaults() {
     assert_eq!(plain.schedule.as_str(), "04:00-06:00");
     assert_eq!((plain.timeout, &plain.subset), (None, &None));
     assert!(!plain.hold_base);
+    assert_eq!(plain.bandwidth_limit, None);
     assert_eq!(
         (plain.keep_old, plain.on_modified),
         (KeepOld::Confirm, OnModified::Never)

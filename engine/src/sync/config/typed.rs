@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::resource::OnModified;
 use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
 use crate::image::{self, Image};
+use crate::limit::{BandwidthLimit, LimitError};
 use crate::name::DatasetName;
 
 pub(super) fn max_delay(text: &str) -> Result<Duration, Wrong> {
@@ -37,6 +38,11 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Wrong> {
 /// for ever.
 pub(super) fn patience(text: &str) -> Result<Duration, Wrong> {
     duration(text, BareNumber::Seconds)
+}
+
+pub(super) fn bandwidth_limit(text: &str) -> Result<BandwidthLimit, Wrong> {
+    text.parse()
+        .map_err(|error: LimitError| Wrong::new(error.problem, error.remedy))
 }
 
 /// `rollback` is also a keyword of the cluster agent, which is a boolean and

@@ -61,6 +61,7 @@ mod error;
 mod facts;
 mod former;
 mod group;
+mod limits;
 mod marks;
 mod mounts;
 mod patience;
@@ -86,6 +87,7 @@ pub use beside::OldCopy;
 pub use commands::{CHECK_MAX, Command, CommandError, Commands, Running, TRIGGER_MAX};
 pub use confirm::{Confirmation, ResourceConfirmation, TargetConfirmation};
 pub use error::{ConnectFault, ResourceError, SyncError, TargetError};
+pub use limits::Limits;
 pub(super) use marks::Marks;
 pub use patience::Patience;
 pub use rehearse::{Rehearsal, ResourceRehearsal, Steps, TargetRehearsal};
@@ -172,6 +174,8 @@ pub struct Sync<'a> {
     pub observer: &'a dyn Observer,
     /// Compression on the way.
     pub compression: Compression,
+    /// How fast it may go.
+    pub limits: &'a Limits,
 }
 
 impl Sync<'_> {

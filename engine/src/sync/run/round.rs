@@ -1,6 +1,7 @@
 //! One round of one resource: bring its `@tosend` to every target that can be
 //! reached, commit there, then rotate the source.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Action;
@@ -12,6 +13,7 @@ use super::stale::Stale;
 use crate::copies;
 use crate::event::{Event, Observer};
 use crate::hold::BaseHold;
+use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{
@@ -67,6 +69,8 @@ pub(super) struct Round<'a> {
     pub loss: Loss,
     pub observer: &'a dyn Observer,
     pub compression: Compression,
+    /// Of targets on other machines.
+    pub limiter: Option<Arc<Limiter>>,
     pub clock: &'a dyn Fn() -> UtcSeconds,
 }
 
@@ -240,6 +244,7 @@ impl<'a> Round<'a> {
             source,
             target: peer,
             compression: self.compression,
+            limiter: self.limiter.clone(),
             observer: self.observer,
             estimates: Vec::new(),
         };
@@ -351,6 +356,7 @@ impl<'a> Round<'a> {
             source,
             target: peer,
             compression: self.compression,
+            limiter: self.limiter.clone(),
             observer: self.observer,
             estimates: Vec::new(),
         };

@@ -12,6 +12,7 @@ mod heirs;
 mod holds;
 mod informed;
 mod leftovers;
+mod limits;
 mod loss;
 mod mounted;
 mod order;

@@ -19,7 +19,7 @@ use crate::peer::PeerError;
 use crate::replicate::snapshot_command;
 use crate::retry::Progress;
 use crate::sync::attempts::Attempts;
-use crate::sync::config::{NodeName, Resource, Target, When};
+use crate::sync::config::{NodeName, Resource, Target, TargetKind, When};
 use crate::sync::state::{Mode, Synced, TroubleKind};
 use crate::zfs::Dataset;
 
@@ -67,6 +67,7 @@ impl<'a> Work<'a> {
                 loss: sync.loss,
                 observer: sync.observer,
                 compression: sync.compression,
+                limiter: sync.limits.limiter(resource.bandwidth_limit.as_ref()),
                 clock: sync.clock,
             },
             synced: targets.iter().map(|_| None).collect(),
@@ -306,6 +307,11 @@ impl<'a> Work<'a> {
             let round = Round {
                 observer: &progress,
                 base: round.base.clone(),
+                limiter: match target.kind {
+                    // Nothing of it is on a wire.
+                    TargetKind::Local => None,
+                    TargetKind::Nodes | TargetKind::DrpNodes => round.limiter.clone(),
+                },
                 ..*round
             };
             let mut trials = Trials::new(run, round.resource, target, phase);

@@ -17,13 +17,14 @@ use engine::stream::compress::Compression;
 use engine::sync::config::{NodeName, Resource, Sends, Service, ServiceName, Target};
 use engine::sync::moment::UtcSeconds;
 use engine::sync::run::{
-    Action, ActivityCheck, Command, Commands, ConnectFault, Connector, Locking, Locks, Patience,
-    Reaching, Running, Sync,
+    Action, ActivityCheck, Command, Commands, ConnectFault, Connector, Limits, Locking, Locks,
+    Patience, Reaching, Running, Sync,
 };
 use engine::sync::selection::Selection;
 use engine::sync::state::{Mode, StateStore};
 use engine::transport::{Link, local};
 use engine::zfs::{Scope, SendMode, Zfs};
+use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use super::world::{ROOT, World, unlocked};
@@ -141,6 +142,7 @@ impl World {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
+            limiter: None,
             base: BaseHold::default(),
             on_conflict: OnConflict::Refuse,
             rehearsal: false,
@@ -191,6 +193,7 @@ impl World {
                 turns: 1,
                 observer: &Silent,
                 compression: Compression::Adaptive,
+                limits: &Limits::new(None, Arc::new(DateTime::default)),
                 // The next run is what is looked at, not the next attempt.
                 patience: Patience {
                     retry_for: Some(Duration::ZERO),

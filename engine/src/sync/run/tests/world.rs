@@ -11,13 +11,14 @@ use tokio::time::Instant;
 use jiff::tz::TimeZone;
 
 use super::super::{
-    Action, ActivityCheck, ConnectFault, Connector, Patience, Reaching, Rehearsal, ResourceReport,
-    Sync, SyncError, SyncReport,
+    Action, ActivityCheck, ConnectFault, Connector, Limits, Patience, Reaching, Rehearsal,
+    ResourceReport, Sync, SyncError, SyncReport,
 };
 use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
 use crate::helper::{Authorization, ClaimFolder, Helper, Reach, StateKeeper, serve};
+use crate::limit::{BandwidthLimit, WallClock};
 use crate::name::Guid;
 use crate::peer::{Peer, wire};
 use crate::plan::Loss;
@@ -66,6 +67,8 @@ pub(super) struct World {
     pub(super) now: Mutex<u64>,
     /// Targets hold their base between two runs.
     pub(super) holds_base: bool,
+    /// What the command line says of bandwidth.
+    pub(super) limit: Option<BandwidthLimit>,
 }
 
 #[derive(Default, Clone)]
@@ -90,6 +93,11 @@ fn about(node: &str) -> About {
         images: Vec::new(),
         clock: None,
     }
+}
+
+/// A clock on the wall that always shows the same.
+fn wall() -> WallClock {
+    Arc::new(jiff::civil::DateTime::default)
 }
 
 pub(super) fn config(nodes: &[&str]) -> String {
@@ -150,6 +158,7 @@ impl World {
             commands: Commanded::default(),
             now: Mutex::new(1000),
             holds_base: more.contains("hold_base = yes"),
+            limit: None,
         };
         let hands = world.models["a"].by_hand();
         for dataset in ["tank/data", "tank/data/x"] {
@@ -240,6 +249,7 @@ impl World {
             patience: self.patience,
             observer: &self.seen,
             compression: Compression::Adaptive,
+            limits: &Limits::new(self.limit.clone(), wall()),
         }))
     }
 
