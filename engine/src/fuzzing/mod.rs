@@ -9,12 +9,14 @@
 
 mod files;
 mod forms;
+mod links;
 mod messages;
 mod plan;
 mod stream;
 mod words;
 
 pub use files::{config, state};
+pub use links::bundle;
 pub use messages::{hello, messages, worker};
 pub use plan::plan;
 pub use stream::{begin, frames, inbound, scan, scan_summed};
@@ -24,8 +26,9 @@ pub use words::{durations, known_hosts, names, printable, schedule};
 pub type Entry = fn(&[u8]);
 
 /// Every entry point, by the name that its target and its corpus have.
-pub const TARGETS: [(&str, Entry); 16] = [
+pub const TARGETS: [(&str, Entry); 17] = [
     ("begin", begin),
+    ("bundle", bundle),
     ("config", config),
     ("durations", durations),
     ("frames", frames),
