@@ -22,6 +22,7 @@ pub(super) const CASES: &[Case] = cases![Zferry:
     a_rehearsal_changes_nothing,
     own_snapshots_do_not_pile_up,
     a_dataset_with_a_long_history_gets_its_newest_state,
+    small_datasets_go_several_at_a_time_and_over_several_connections,
 ];
 
 const DATA_BYTES: usize = 4 << 20;
@@ -411,4 +412,48 @@ pub(super) fn number(json: &str, field: &str) -> Result<u64> {
     digits
         .parse()
         .map_err(|_| anyhow::anyhow!("no number {field} in {json}"))
+}
+
+/// Snapshots below a dataset with their guids, by names relative to it.
+fn snapshots_below(dataset: &Dataset<'_>) -> Result<Vec<String>> {
+    let list = format!("zfs list -H -r -t snapshot -o name,guid {}", dataset.name());
+    let text = dataset.sh(&list)?;
+    let lines = text.lines();
+    let below = lines.filter_map(|line| line.strip_prefix(dataset.name()));
+    Ok(below.map(str::to_owned).collect())
+}
+
+fn small_datasets_go_several_at_a_time_and_over_several_connections(pair: &Pair) -> Result<()> {
+    let source = filled(&pair.source, "many")?;
+    let target = pair.target.dataset("many");
+    let mut children = Vec::new();
+    for n in 0..12 {
+        let child = source.child(&format!("c{n}")).create()?;
+        child.fill(&Data {
+            seed: n,
+            bytes: 100_000,
+        })?;
+        children.push(child);
+    }
+    for run in 1..=2 {
+        let several = ["--connections", "3", "--transfers", "3"];
+        let ends = [source.name(), &target.remote_name()];
+        let arguments = [&["--recursive"][..], &several, &ends].concat();
+        let text = replicate(&pair.source, &arguments)?.text();
+        let widened = events(&text, "widened").join("\n");
+        ensure!(widened.contains("\"connections\":3"), "run {run}: {text}");
+        let at_once = events(&text, "at_once").join("\n");
+        ensure!(at_once.contains("\"at_once\":3"), "run {run}: {text}");
+        let (here, there) = (snapshots_below(&source)?, snapshots_below(&target)?);
+        ensure!(here.len() == 13 && here == there, "{here:?} {there:?}");
+        for child in &children {
+            let change = Part {
+                offset_bytes: 4096,
+                bytes: 5000,
+                seed: 100 + run,
+            };
+            child.overwrite("random", change)?;
+        }
+    }
+    Ok(())
 }
