@@ -121,6 +121,7 @@ fn write_all(pools: &Pools, count: usize, version: usize) -> Result<()> {
         std::io::Write::write_all(&mut content, &bytes)?;
         std::io::Seek::rewind(&mut content)?;
         let name = DatasetName::parse(&format!("tank/many/v{n:05}"))?;
+        pools.create_ancestors(&name)?;
         pool.put(&name, content.try_clone()?.into())?;
     }
     Ok(())
