@@ -26,6 +26,9 @@ use fault::{Fault, Moment, Victim, Which};
 use runs::{COPY, Fulls};
 use world::{ROOT, World, copies};
 
+/// Points that are tried with the same pools.
+const WORLD_POINTS: u64 = 100;
+
 /// Points of each scenario that are tried if nobody asks for more.
 const SAMPLE: usize = 3;
 
@@ -212,6 +215,11 @@ impl Scenario {
                     tried += u64::from(struck);
                     if tried % 50 == 0 {
                         println!("faults: {}: {tried} points so far", self.name);
+                    }
+                    // What others took stays, and fills the pools in the end.
+                    if tried % WORLD_POINTS == 0 {
+                        world = self.new_world(seed + operation).unwrap();
+                        self.healthy(&world);
                     }
                 }
                 Err(why) => {
