@@ -43,6 +43,8 @@ const BLOCKED: f64 = 0.1;
 /// Coding takes the processor from others if it takes more than this share of
 /// the time.
 const DEAR: f64 = 0.15;
+/// A link that leaves the processor this idle is slow beyond doubt.
+const EASY: f64 = 0.25;
 /// A difference of rates that counts.
 const CLEARLY: f64 = 0.03;
 /// What may lie in queues, windows and sockets between us and the other side,
@@ -245,7 +247,11 @@ impl Tuner {
 
     /// The buffers on the way are full by now, or the link takes what it gets.
     fn opened(&mut self, window: &Window) {
-        if self.level < CHEAPEST && window.waiting > BLOCKED * window.seconds {
+        // Where both ends share a processor, or the link is nearly as fast as
+        // that, only a trial can tell.
+        let link_is_slow =
+            window.waiting > BLOCKED * window.seconds && window.working < EASY * window.seconds;
+        if self.level < CHEAPEST && link_is_slow {
             self.level = CHEAPEST;
             self.rate_before = None;
         }
