@@ -16,7 +16,7 @@ mod progress;
 mod stalls;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate};
@@ -42,6 +42,16 @@ struct Silent;
 
 impl Observer for Silent {
     fn event(&self, _: &Event) {}
+}
+
+/// Keeps what is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<Event>>);
+
+impl Observer for Told {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
 }
 
 fn about() -> About {

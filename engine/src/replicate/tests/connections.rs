@@ -1,6 +1,5 @@
 //! Several connections for one conversation: what is used, and what is told.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -8,16 +7,6 @@ use crate::helper::join::{Door, Hall, JoinError, opening_of};
 use crate::peer::{Connections, Parallel};
 use crate::protocol::join::Token;
 use crate::transport::{Reopen, Reopening};
-
-/// Keeps what is told.
-#[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
-
-impl Observer for Told {
-    fn event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
 
 impl Told {
     /// How many connections were in use, of each conversation that had several.

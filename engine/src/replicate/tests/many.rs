@@ -2,7 +2,6 @@
 //! operation meanwhile.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
 
 use super::*;
 use crate::limit::{Limiter, WallClock};
@@ -58,16 +57,6 @@ async fn several(name: &str, model: &Model, transfers: usize) -> Peer {
     };
     let peer = peer(name, model).await;
     peer.with_more(Arc::new(Again(model.clone())), parallel)
-}
-
-/// Keeps what is told.
-#[derive(Default)]
-struct Told(Mutex<Vec<Event>>);
-
-impl Observer for Told {
-    fn event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
 }
 
 async fn run(

@@ -4,14 +4,13 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{PATIENCE, about, ensure_equal, helper_link, job, machines, peer, write};
+use super::{PATIENCE, Told, about, ensure_equal, helper_link, job, machines, peer, write};
 use crate::error::Family;
-use crate::event::{Event, Observer};
+use crate::event::Event;
 use crate::helper::Authorization;
 use crate::peer::Peer;
 use crate::replicate::{
@@ -52,16 +51,7 @@ async fn cut_after(machine: &Model, bytes: usize) -> Peer {
         .unwrap()
 }
 
-#[derive(Default)]
-struct Recorder(Mutex<Vec<Event>>);
-
-impl Observer for Recorder {
-    fn event(&self, event: &Event) {
-        self.0.lock().unwrap().push(event.clone());
-    }
-}
-
-impl Recorder {
+impl Told {
     /// How often in a row it had failed, and how long was waited, each time.
     fn retries(&self) -> Vec<(u32, u64)> {
         let events = self.0.lock().unwrap();
@@ -119,7 +109,7 @@ async fn persist(
     run: u32,
     source: &Model,
     target: &Model,
-    seen: &Recorder,
+    seen: &Told,
 ) -> Result<Report, PersistError<Away>> {
     let reach = async || reach(source, target).await;
     replicate_persistently(&job(run), allowance(300), "here", reach, seen).await
@@ -132,14 +122,14 @@ fn snapshots(machine: &Model, name: &str) -> Vec<String> {
 }
 
 /// Runs twice, and once again with a fault at one operation.
-async fn struck(n: u64, fault: Fault) -> Option<(Model, Model, Recorder)> {
+async fn struck(n: u64, fault: Fault) -> Option<(Model, Model, Told)> {
     let faults = Faults::default();
     let (source, target) = machines(&faults);
     super::go(&job(1), &source, &target).await.unwrap();
     write(&source, 2);
     let before = faults.operations();
     faults.fail_at(before + n, fault);
-    let seen = Recorder::default();
+    let seen = Told::default();
     let ran = persist(2, &source, &target, &seen).await;
     let when = format!("operation {n}, {fault:?}");
     if let Err(error) = ran {
@@ -203,7 +193,7 @@ async fn a_cut_transfer_goes_on_in_the_same_run_where_it_was_cut() {
         random.fill(&mut data);
         hands.write("tank/a", block, &data).unwrap();
     }
-    let seen = Recorder::default();
+    let seen = Told::default();
     let attempts = Cell::new(0);
     let reach = async || {
         attempts.set(attempts.get() + 1);
@@ -235,7 +225,7 @@ async fn a_permanent_failure_is_not_tried_again() {
         let (source, target) = machines(&faults);
         // The listings of source and target are the first two.
         faults.fail_at(2, Fault::Error(kind));
-        let seen = Recorder::default();
+        let seen = Told::default();
         let begun = Instant::now();
         let error = persist(1, &source, &target, &seen).await.unwrap_err();
         assert!(matches!(error, PersistError::Failed(_)), "{error:?}");
@@ -247,7 +237,7 @@ async fn a_permanent_failure_is_not_tried_again() {
         reached.set(reached.get() + 1);
         Err::<(Peer, Peer), _>(Away(Family::Refused))
     };
-    let seen = Recorder::default();
+    let seen = Told::default();
     let ran = replicate_persistently(&job(1), allowance(300), "here", reach, &seen).await;
     assert!(matches!(ran, Err(PersistError::Unreachable(_))));
     assert_eq!(reached.get(), 1);
@@ -255,7 +245,7 @@ async fn a_permanent_failure_is_not_tried_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_stays_away_is_given_up_after_retry_for_and_each_wait_is_told() {
-    let seen = Recorder::default();
+    let seen = Told::default();
     let reach = async || Err::<(Peer, Peer), _>(Away(Family::Transient));
     let begun = Instant::now();
     let ran = replicate_persistently(&job(1), allowance(300), "here", reach, &seen).await;
@@ -273,7 +263,7 @@ async fn a_peer_that_stays_away_is_given_up_after_retry_for_and_each_wait_is_tol
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_comes_back_is_used_at_once() {
     let (source, target) = machines(&Faults::default());
-    let seen = Recorder::default();
+    let seen = Told::default();
     let back = Instant::now() + Duration::from_secs(120);
     let reach = async || match Instant::now() < back {
         true => Err(Away(Family::Transient)),
@@ -292,7 +282,7 @@ async fn the_total_time_ends_retries_and_what_does_not_answer() {
         timeout: Some(limit),
         ..allowance(3600)
     };
-    let seen = Recorder::default();
+    let seen = Told::default();
     let reach = async || Err::<(Peer, Peer), _>(Away(Family::Transient));
     let begun = Instant::now();
     let ran = replicate_persistently(&job(1), allowance, "here", reach, &seen).await;
