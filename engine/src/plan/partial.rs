@@ -24,6 +24,7 @@ use serde::Serialize;
 use super::conflict::Conflict;
 use super::dataset::{DatasetRequest, Step, named};
 use super::loss::clearing;
+use super::remedy::word;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 use crate::zfs::{Base, Dataset, PartialContent, PartialReceive, SendMode, Snapshot};
 
@@ -191,10 +192,11 @@ impl fmt::Display for LeftBehind {
 }
 
 impl LeftBehind {
-    /// What to do about it, with the command to type.
+    /// What to do about it, with the command to type, and the machine `there`
+    /// where the target is.
     #[must_use]
-    pub fn remedy(&self) -> String {
-        let target = &self.target;
+    pub fn remedy(&self, there: &str) -> String {
+        let target = word(&self.target);
         let as_before = match self.why {
             Unusable::OtherForm(SendMode::Raw) => "use --raw, as before; or ",
             Unusable::OtherForm(SendMode::Plain) => "leave --raw out, as before; or ",
@@ -210,7 +212,7 @@ impl LeftBehind {
         };
         format!(
             "{as_before}to give the part up (it costs {cost}) run again with --discard-partial, \
-             or on the target: zfs receive -A {target}"
+             or on {there}: zfs receive -A {target}"
         )
     }
 }

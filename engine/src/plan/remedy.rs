@@ -102,7 +102,7 @@ impl Conflict {
                 word(snapshot),
                 word(&format!("{snapshot}.other"))
             ),
-            Self::PartialReceive { left } => left.remedy(),
+            Self::PartialReceive { left } => left.remedy(there),
             Self::SameDataset { .. } => "name another dataset as target".to_owned(),
             Self::MixedModes { there: "raw", .. } => "use --raw, as before".to_owned(),
             Self::MixedModes { .. } => "leave --raw out, as before".to_owned(),

@@ -128,7 +128,7 @@ fn a_part_of_a_new_dataset_goes_with_it_if_it_is_of_this_very_dataset() {
     let plan = plan_as(&source(), &there, "new", (UNASKED, SERIES));
     let left = reported(&plan);
     assert!(left.is_all);
-    let remedy = left.remedy();
+    let remedy = left.remedy("vault");
     assert!(remedy.contains("and the dataset itself"), "{remedy}");
 }
 
@@ -170,7 +170,7 @@ fn a_part_in_another_form_is_never_given_up_unasked_and_the_remedy_says_which() 
     let plan = plan_as(&source, &there, "cut", (UNASKED, SERIES));
     let left = reported(&plan);
     assert_eq!(left.why, Unusable::OtherForm(SendMode::Raw));
-    let remedy = left.remedy();
+    let remedy = left.remedy("vault");
     assert!(remedy.starts_with("use --raw, as before"), "{remedy}");
 }
 
@@ -190,7 +190,8 @@ fn the_report_says_what_is_there_what_it_costs_and_what_to_type() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let remedy = conflict.remedy(HOSTS);
-    for part in ["1000 bytes", "--discard-partial", "zfs receive -A backup/b"] {
+    let by_hand = format!("on {}: zfs receive -A backup/b", HOSTS.target);
+    for part in ["1000 bytes", "--discard-partial", &by_hand] {
         assert!(remedy.contains(part), "{part}: {remedy}");
     }
 }
