@@ -18,13 +18,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
 use engine::plan::{Intermediary, Loss, OnModified, OnNewer, OnPartial};
+use engine::replicate::OnConflict;
 use engine::sync::run::Action;
 use engine::zfs::Zfs;
 
 use crate::snapshot;
 use fault::{Fault, Moment, Victim, Which};
-use runs::{COPY, Fulls};
-use world::{ROOT, World, copies};
+use runs::{COPY, Fulls, Trip};
+use world::{ROOT, World, archives, copies};
 
 /// Points that are tried with the same pools.
 const WORLD_POINTS: u64 = 100;
@@ -45,6 +46,8 @@ type Step<T> = fn(&World) -> T;
 struct Scenario {
     name: &'static str,
     nodes: &'static [&'static str],
+    /// Those that get a copy.
+    targets: &'static [&'static str],
     config: &'static str,
     /// Everything up to the run that is struck. Nothing strikes here.
     prepare: Step<()>,
@@ -58,7 +61,7 @@ struct Scenario {
 }
 
 fn replicated(world: &World) -> Result<Fulls, String> {
-    world.replicate(Loss::default(), Intermediary::Skip)
+    world.replicate(&Trip::default())
 }
 
 fn updated(world: &World) -> Result<Fulls, String> {
@@ -92,6 +95,7 @@ fn cut_behind(world: &World) {
 const REPLICATE: Scenario = Scenario {
     name: "replicate, increment",
     nodes: &["a", "b"],
+    targets: &["b"],
     config: "",
     prepare: behind,
     run: replicated,
@@ -142,10 +146,6 @@ impl Scenario {
         World::new(self.nodes, self.config, seed)
     }
 
-    fn targets(&self) -> &[&str] {
-        &self.nodes[1..]
-    }
-
     /// The state before the run, and how many operations the run has.
     fn healthy(&self, world: &World) -> u64 {
         (self.prepare)(world);
@@ -170,7 +170,7 @@ impl Scenario {
         };
         let when = format!("at `{what}`, which ended the run with {outcome:?}");
         world.ensure_foreign();
-        for target in self.targets() {
+        for target in self.targets {
             if !self.bases.is_empty() {
                 world.ensure_a_base(target, self.bases);
             }
@@ -179,7 +179,7 @@ impl Scenario {
         let fulls = (self.next)(world).unwrap_or_else(|error| panic!("{when}, then: {error}"));
         let may_be_full = self.bases.is_empty();
         assert!(may_be_full || !fulls.contains(&true), "a full {when}");
-        for target in self.targets() {
+        for target in self.targets {
             world.ensure_arrived(target, self.copy);
         }
         world.ensure_foreign();
@@ -263,14 +263,20 @@ fn an_incremental_replication_may_meet_any_fault_at_any_operation() {
 
 #[test]
 fn snapshots_in_between_may_meet_any_fault_at_any_operation() {
-    let carried: Step<Result<Fulls, String>> =
-        |world| world.replicate(Loss::default(), Intermediary::Carry);
+    let carried: Step<Result<Fulls, String>> = |world| {
+        world.replicate(&Trip {
+            intermediary: Intermediary::Carry,
+            ..Trip::default()
+        })
+    };
     Scenario {
         name: "replicate, snapshots in between",
         prepare: |world| {
-            world
-                .replicate(Loss::default(), Intermediary::Carry)
-                .unwrap();
+            let carries = Trip {
+                intermediary: Intermediary::Carry,
+                ..Trip::default()
+            };
+            world.replicate(&carries).unwrap();
             for _ in 0..2 {
                 world.write();
                 let name = snapshot(&format!("tank/data/vol@daily-{}", world.tick()));
@@ -315,11 +321,20 @@ fn a_part_that_is_given_up_may_meet_any_fault_at_any_operation() {
 
 #[test]
 fn a_rollback_and_what_is_newer_may_meet_any_fault_at_any_operation() {
-    let clears: Step<Result<Fulls, String>> = |world| world.replicate(ANYTHING, Intermediary::Skip);
+    let clears: Step<Result<Fulls, String>> = |world| {
+        world.replicate(&Trip {
+            loss: ANYTHING,
+            ..Trip::default()
+        })
+    };
     Scenario {
         name: "replicate, rollback and newer snapshots",
         prepare: |world| {
-            world.replicate(ANYTHING, Intermediary::Skip).unwrap();
+            let clears = Trip {
+                loss: ANYTHING,
+                ..Trip::default()
+            };
+            world.replicate(&clears).unwrap();
             let volume = format!("{COPY}/vol");
             world.spoil("b", &volume);
             let given_up = snapshot(&format!("{volume}@given-up-{}", world.tick()));
@@ -330,6 +345,85 @@ fn a_rollback_and_what_is_newer_may_meet_any_fault_at_any_operation() {
         },
         run: clears,
         next: clears,
+        ..REPLICATE
+    }
+    .sweep();
+}
+
+#[test]
+fn a_target_put_aside_may_meet_any_fault_at_any_operation() {
+    let archives_it: Step<Result<Fulls, String>> = |world| {
+        let done = world.replicate(&Trip {
+            on_conflict: OnConflict::Archive,
+            ..Trip::default()
+        });
+        // Whatever a fault left, what was put aside is so once.
+        if done.is_ok() {
+            assert_eq!(archives(&world.nodes["b"]).len(), 1);
+        }
+        done
+    };
+    Scenario {
+        name: "replicate, the target put aside",
+        prepare: |world| {
+            world.nodes["b"].wipe(COPY);
+            for archive in archives(&world.nodes["b"]) {
+                world.nodes["b"].wipe(archive.as_str());
+            }
+            replicated(world).unwrap();
+            // Nothing is shared any more, and what the copy has is not ours.
+            world.forget();
+            let kept = snapshot(&format!("{COPY}/log@theirs-{}", world.tick()));
+            world.nodes["b"].pools.snapshot(&[kept]).unwrap();
+            world.write();
+        },
+        run: archives_it,
+        next: archives_it,
+        bases: &[],
+        ..REPLICATE
+    }
+    .sweep();
+}
+
+#[test]
+fn a_copy_on_the_same_machine_may_meet_any_fault_at_any_operation() {
+    let beside: Step<Result<Fulls, String>> = |world| {
+        world.replicate(&Trip {
+            to: "a",
+            ..Trip::default()
+        })
+    };
+    Scenario {
+        name: "replicate, on one machine",
+        nodes: &["a"],
+        targets: &["a"],
+        prepare: |world| {
+            let beside = Trip {
+                to: "a",
+                ..Trip::default()
+            };
+            world.replicate(&beside).unwrap();
+            world.write();
+        },
+        run: beside,
+        next: beside,
+        ..REPLICATE
+    }
+    .sweep();
+}
+
+#[test]
+fn several_transfers_at_a_time_may_meet_any_fault_at_any_operation() {
+    let several: Step<Result<Fulls, String>> = |world| {
+        world.replicate(&Trip {
+            at_once: 3,
+            ..Trip::default()
+        })
+    };
+    Scenario {
+        name: "replicate, several at a time",
+        run: several,
+        next: several,
         ..REPLICATE
     }
     .sweep();
@@ -368,6 +462,7 @@ fn a_sync_to_three_nodes_may_meet_any_fault_at_any_operation() {
     Scenario {
         name: "sync update, three nodes",
         nodes: &["a", "b", "c"],
+        targets: &["b", "c"],
         ..SYNC
     }
     .sweep();

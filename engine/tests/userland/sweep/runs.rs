@@ -1,6 +1,6 @@
-//! Runs over a world: a replication from `a` to `b`, or a sync of its service.
+//! Runs over a world: a replication of what `a` has, or a sync of its service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use engine::event::{Event, Observer};
 use engine::helper::{Authorization, ClaimFolder, Helper, serve};
 use engine::hold::BaseHold;
 use engine::name::ShortName;
-use engine::peer::Peer;
+use engine::peer::{Connections, Parallel, Peer};
 use engine::plan::{Intermediary, Loss, Step};
 use engine::protocol::hello::About;
 use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
@@ -22,15 +22,16 @@ use engine::sync::run::{
 };
 use engine::sync::selection::Selection;
 use engine::sync::state::{Mode, StateStore};
-use engine::transport::{Link, local};
+use engine::transport::{Link, Reopen, Reopening, local};
 use engine::zfs::{Scope, SendMode, Zfs};
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
+use super::faulty::Faulty;
 use super::world::{ROOT, World, unlocked};
 use crate::dataset;
 
-/// Where a replication goes, on `b`.
+/// Where a replication goes.
 pub const COPY: &str = "tank/copy/data";
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,7 +71,37 @@ async fn carry(near: Link, far: Link, mut broken: tokio::sync::watch::Receiver<u
     }
 }
 
-impl World {
+/// A replication by command, as far as these tests vary it.
+pub struct Trip {
+    /// The node with the copy.
+    pub to: &'static str,
+    pub loss: Loss,
+    pub intermediary: Intermediary,
+    pub on_conflict: OnConflict,
+    /// Transfers under way at the same time.
+    pub at_once: usize,
+}
+
+impl Default for Trip {
+    fn default() -> Self {
+        Self {
+            to: "b",
+            loss: Loss::default(),
+            intermediary: Intermediary::Skip,
+            on_conflict: OnConflict::Refuse,
+            at_once: 1,
+        }
+    }
+}
+
+/// Where a helper can be had, as often as its machine is up.
+struct Machine {
+    name: String,
+    zfs: Arc<Faulty>,
+    state: PathBuf,
+}
+
+impl Machine {
     fn about(name: &str) -> About {
         About {
             program: "zferry test".into(),
@@ -81,33 +112,58 @@ impl World {
         }
     }
 
-    async fn connect(&self, name: &str) -> Result<Peer, ConnectFault> {
+    /// A connection to a new helper.
+    fn link(&self) -> Result<Link, String> {
+        if self.zfs.is_dead() {
+            return Err(format!("{} is down", self.name));
+        }
+        let (driver, near) = local::pair();
+        let (far, served) = local::pair();
+        tokio::spawn(carry(near, far, self.zfs.connections.subscribe()));
+        let helper = Helper {
+            zfs: Arc::clone(&self.zfs) as Arc<dyn Zfs>,
+            authorization: Authorization::everything(),
+            states: Some(Arc::new(StateStore::new(&self.state))),
+            claims: Some(ClaimFolder::below(&self.state)),
+            door: None,
+            about: Self::about(&self.name),
+            patience: PATIENCE,
+        };
+        tokio::spawn(serve(served, helper));
+        Ok(driver)
+    }
+}
+
+impl Reopen for Machine {
+    fn reopen(&self) -> Reopening<'_> {
+        Box::pin(async { Ok(self.link()?) })
+    }
+}
+
+impl World {
+    fn machine(&self, name: &str) -> Machine {
+        Machine {
+            name: name.to_owned(),
+            zfs: Arc::clone(&self.nodes[name].zfs),
+            state: self.folder.path(&format!("state-{name}")),
+        }
+    }
+
+    async fn connect(&self, name: &str, at_once: usize) -> Result<Peer, ConnectFault> {
         let fault = |text: String| ConnectFault {
             family: Family::Transient,
             source: text.into(),
             remedy: None,
         };
-        let node = &self.nodes[name];
-        if node.zfs.is_dead() {
-            return Err(fault(format!("{name} is down")));
-        }
-        let (driver, near) = local::pair();
-        let (far, served) = local::pair();
-        tokio::spawn(carry(near, far, node.zfs.connections.subscribe()));
-        let state = self.folder.path(&format!("state-{name}"));
-        let helper = Helper {
-            zfs: Arc::clone(&node.zfs) as Arc<dyn Zfs>,
-            authorization: Authorization::everything(),
-            states: Some(Arc::new(StateStore::new(&state))),
-            claims: Some(ClaimFolder::below(&state)),
-            door: None,
-            about: Self::about(name),
-            patience: PATIENCE,
+        let machine = self.machine(name);
+        let link = machine.link().map_err(fault)?;
+        let peer = Peer::greet(name, link, &Machine::about("driver"), PATIENCE).await;
+        let parallel = Parallel {
+            connections: Connections::Exactly(1),
+            transfers: at_once,
         };
-        tokio::spawn(serve(served, helper));
-        Peer::greet(name, driver, &Self::about("driver"), PATIENCE)
-            .await
-            .map_err(|error| fault(error.to_string()))
+        let peer = peer.map_err(|error| fault(error.to_string()))?;
+        Ok(peer.with_more(Arc::new(machine), parallel))
     }
 
     /// Runs `work` as a driver that may die. When this returns, nothing of it
@@ -127,11 +183,11 @@ impl World {
         })
     }
 
-    /// `zferry replicate`, from `a` to `b`.
-    pub fn replicate(&self, loss: Loss, intermediary: Intermediary) -> Result<Fulls, String> {
+    /// `zferry replicate`, of what `a` has.
+    pub fn replicate(&self, trip: &Trip) -> Result<Fulls, String> {
         let job = Job {
-            loss,
-            intermediary,
+            loss: trip.loss,
+            intermediary: trip.intermediary,
             source: dataset(ROOT),
             target: dataset(COPY),
             snapshot: SnapshotChoice::Take {
@@ -140,17 +196,20 @@ impl World {
             },
             scope: Scope::Recursive,
             mode: SendMode::Plain,
-            placement: Placement::TwoMachines,
+            placement: match trip.to {
+                "a" => Placement::OneMachine,
+                _ => Placement::TwoMachines,
+            },
             compression: Compression::Adaptive,
             limiter: None,
             base: BaseHold::default(),
-            on_conflict: OnConflict::Refuse,
+            on_conflict: trip.on_conflict,
             rehearsal: false,
         };
         self.drive(async {
             let text = |fault: ConnectFault| fault.source.to_string();
-            let mut source = self.connect("a").await.map_err(text)?;
-            let mut target = self.connect("b").await.map_err(text)?;
+            let mut source = self.connect("a", trip.at_once).await.map_err(text)?;
+            let mut target = self.connect(trip.to, trip.at_once).await.map_err(text)?;
             let report = replicate(&job, &mut source, &mut target, &Silent).await;
             let report = report.map_err(|error| format!("{error}: {error:?}"))?;
             Ok(report
@@ -218,11 +277,11 @@ impl World {
 
 impl Connector for World {
     fn local(&self) -> Reaching<'_> {
-        Box::pin(self.connect("a"))
+        Box::pin(self.connect("a", 1))
     }
 
     fn reach<'a>(&'a self, target: &'a Target) -> Reaching<'a> {
-        Box::pin(self.connect(target.node.as_str()))
+        Box::pin(self.connect(target.node.as_str(), 1))
     }
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use engine::hold::HoldTag;
-use engine::name::DatasetName;
+use engine::name::{BookmarkName, DatasetName};
 use engine::zfs::userland::{Contents, Image, ImagePool};
 use engine::zfs::{Dataset, NewBookmark, Pools, Scope, Snapshot, Zfs};
 
@@ -225,6 +225,31 @@ impl World {
         }
     }
 
+    /// Destroys what the source could be told from: every snapshot and bookmark
+    /// of ours.
+    pub fn forget(&self) {
+        let source = &self.nodes["a"];
+        for found in source.tree(ROOT) {
+            let points = found.snapshots.iter();
+            let points = points.filter(|point| point.short.as_str().starts_with("ours-"));
+            let points = points.map(|point| found.name.snapshot(&point.short).unwrap());
+            source
+                .pools
+                .destroy_snapshots(&points.collect::<Vec<_>>())
+                .unwrap();
+            let marks = found.bookmarks.iter();
+            let marks = marks.filter(|mark| !mark.short.as_str().starts_with("theirs"));
+            let marks = marks.map(|mark| BookmarkName {
+                dataset: found.name.clone(),
+                short: mark.short.clone(),
+            });
+            source
+                .pools
+                .destroy_bookmarks(&marks.collect::<Vec<_>>())
+                .unwrap();
+        }
+    }
+
     /// Remembers what is not ours; to be called before a run that is struck.
     pub fn remember(&self) {
         let planted = self.nodes.iter();
@@ -322,6 +347,15 @@ pub fn copies(node: &Node) -> Vec<DatasetName> {
     names
         .filter(|name| name.as_str().matches('/').count() == 1)
         .filter(|name| name.as_str().starts_with("tank/data.zferry-"))
+        .collect()
+}
+
+/// Copies that were put aside.
+pub fn archives(node: &Node) -> Vec<DatasetName> {
+    let names = node.tree("tank/copy").into_iter().map(|found| found.name);
+    names
+        .filter(|name| name.as_str().matches('/').count() == 2)
+        .filter(|name| name.as_str().contains(".zferry-archive-"))
         .collect()
 }
 
