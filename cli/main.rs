@@ -61,6 +61,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args, console: Console) -> Exit {
     let prepared = tokio::runtime::Builder::new_current_thread()
+        .thread_name("transfer")
         .enable_all()
         .build()
         .and_then(|runtime| {

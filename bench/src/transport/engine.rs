@@ -1,7 +1,7 @@
 //! The two sides of the engine, over a ZFS that is none.
 
 use std::fs::Permissions;
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -24,7 +24,7 @@ use engine::transport::{local, stdio};
 use engine::zfs::{Scope, SendMode};
 use tokio::sync::mpsc;
 
-use super::parts::{Driver, leave};
+use super::parts::{Driver, leave, say_port};
 use super::synthetic::{SHORT, SOURCE, Synthetic, TARGET};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -59,6 +59,7 @@ fn end(node: &str, zfs: Arc<Synthetic>, door: Option<Door>) -> Helper {
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
+        .thread_name("transfer")
         .enable_all()
         .build()?)
 }
@@ -92,7 +93,8 @@ fn received(zfs: &Synthetic) -> Result<blake3::Hash> {
 
 /// With our own SSH server, as `zferry listen` is, until one conversation has
 /// ended.
-pub fn listen(report: &Path, user: &Path, known_hosts: &Path, listener: TcpListener) -> Result<()> {
+pub fn listen(report: &Path, user: &Path, known_hosts: &Path, address: Ipv4Addr) -> Result<()> {
+    let listener = TcpListener::bind((address, 0))?;
     let host = user.with_extension("host");
     let keys = user.with_extension("authorized");
     for old in [user, &host, &keys] {
@@ -133,6 +135,8 @@ pub fn listen(report: &Path, user: &Path, known_hosts: &Path, listener: TcpListe
     let (tell, mut told) = mpsc::unbounded_channel();
     let watcher: Watcher = Arc::new(move |event| drop(tell.send(event)));
     let server = Server::new(host, keys, limits, service, watcher)?;
+    // The keys are there by now.
+    say_port(&listener)?;
     listener.set_nonblocking(true)?;
     runtime()?.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener)?;

@@ -101,10 +101,7 @@ impl Method {
             Self::Zstd => &["ssh", "/usr/sbin/sshd", "mbuffer", "zstd"],
             Self::Engine(..) => &["/usr/sbin/sshd"],
         };
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let is_missing = |program: &&&str| {
-            !std::env::split_paths(&path).any(|folder| folder.join(program).exists())
-        };
+        let is_missing = |program: &&&str| !is_there(program);
         needed.iter().filter(is_missing).copied().collect()
     }
 
@@ -199,6 +196,12 @@ impl Method {
             }
         }
     }
+}
+
+/// True if this machine has the program.
+pub fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).exists())
 }
 
 /// The engine's near side, up to how it logs in.

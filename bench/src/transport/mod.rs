@@ -9,6 +9,7 @@ mod content;
 mod engine;
 mod methods;
 mod parts;
+mod profile;
 mod report;
 mod server;
 mod synthetic;
@@ -21,6 +22,7 @@ use anyhow::{Result, ensure};
 pub use content::Kind;
 use methods::{METHODS, Method, Place};
 pub use parts::{Part, run as run_part};
+use profile::Profile;
 use report::Sample;
 use server::Server;
 use wan::{Wan, Way};
@@ -48,6 +50,9 @@ pub struct Args {
     /// Where a plot of the rates goes, as SVG
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// Say where the processor time goes, in one more run of each method
+    #[arg(long)]
+    profile: bool,
 }
 
 /// Measures, and prints.
@@ -63,6 +68,12 @@ pub fn run(args: &Args) -> Result<()> {
         true => tempfile::tempdir_in("/dev/shm")?,
         false => tempfile::tempdir()?,
     };
+    if args.profile {
+        ensure!(
+            methods::is_there(profile::PERF),
+            "--profile needs `perf` (Debian: linux-perf)"
+        );
+    }
     let server = match server::is_there() {
         true => Some(Server::new(folder.path())?),
         false => None,
@@ -107,6 +118,14 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
         report::print(&samples, *kind, &methods);
+        if args.profile {
+            println!("where the processor time goes, s/GB:");
+            for method in &methods {
+                let profile = Profile::begin(folder.path())?;
+                method.run(&place)?;
+                profile.print(&method.name(), bytes)?;
+            }
+        }
         std::fs::remove_file(&file)?;
     }
     if let Some(path) = &args.json {

@@ -133,7 +133,7 @@ pub fn run(part: Part) -> Result<()> {
             user,
             known_hosts,
             address,
-        } => engine::listen(&report, &user, &known_hosts, bound(address)?),
+        } => engine::listen(&report, &user, &known_hosts, address),
         Part::Driver(driver) => engine::drive(&driver),
     }
 }
@@ -141,9 +141,15 @@ pub fn run(part: Part) -> Result<()> {
 /// Says a port that is listened on.
 fn bound(address: Ipv4Addr) -> Result<TcpListener> {
     let listener = TcpListener::bind((address, 0))?;
+    say_port(&listener)?;
+    Ok(listener)
+}
+
+/// Whoever has read it may connect.
+pub fn say_port(listener: &TcpListener) -> Result<()> {
     let mut said = std::fs::File::from(stdout()?);
     writeln!(said, "{}", listener.local_addr()?.port())?;
-    Ok(listener)
+    Ok(())
 }
 
 /// Says a port, and waits for one connection to it.

@@ -55,6 +55,7 @@ pub(super) fn run(
     // It moves from the listener's runtime to this thread's.
     let moved = stream.into_std().and_then(|stream| {
         let runtime = tokio::runtime::Builder::new_current_thread()
+            .thread_name("transfer")
             .enable_all()
             .build()?;
         Ok((stream, runtime))
