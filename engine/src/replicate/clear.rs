@@ -8,7 +8,7 @@
 
 use super::commands::discard_command;
 use super::error::ReplicateError;
-use super::run::Transfers;
+use super::transfers::Transfers;
 use crate::event::Event;
 use crate::plan::{Clearing, TreePlan};
 use crate::protocol::message::NAMES_MAX;

@@ -16,8 +16,9 @@ use futures_util::future::{join, join_all};
 use futures_util::stream::FuturesUnordered;
 
 use super::error::ReplicateError;
-use super::run::{DatasetReport, Report, Transfers, base_in_use};
+use super::run::{DatasetReport, Report};
 use super::transfer::Moved;
+use super::transfers::{Transfers, base_in_use};
 use crate::event::{Event, Observer};
 use crate::name::DatasetName;
 use crate::peer::Peer;

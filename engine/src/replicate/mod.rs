@@ -49,6 +49,7 @@ mod telling;
 #[cfg(test)]
 mod tests;
 mod transfer;
+mod transfers;
 
 pub use archive::{Archived, replicate};
 pub use error::ReplicateError;
@@ -60,4 +61,4 @@ pub use transfer::Moved;
 pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{discard_command, send_command, snapshot_command};
 pub(crate) use explain::{explained, find_renamed};
-pub(crate) use run::{Transfers, vanished};
+pub(crate) use transfers::{Transfers, vanished};
