@@ -6,6 +6,7 @@
 
 mod client;
 mod error;
+mod questions;
 mod sessions;
 mod stall;
 pub mod wire;
