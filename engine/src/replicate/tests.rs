@@ -72,13 +72,8 @@ fn helper_link(model: &Model, authorization: Authorization) -> Link {
     served(model, authorization).0
 }
 
-/// The same, with how it ends.
-fn served(
-    model: &Model,
-    authorization: Authorization,
-) -> (Link, tokio::task::JoinHandle<Result<(), WireError>>) {
-    let (near, far) = local::pair();
-    let helper = Helper {
+fn helper(model: &Model, authorization: Authorization) -> Helper {
+    Helper {
         zfs: Arc::new(model.clone()),
         authorization,
         states: None,
@@ -86,8 +81,16 @@ fn served(
         door: None,
         about: about(),
         patience: PATIENCE,
-    };
-    (near, tokio::spawn(serve(far, helper)))
+    }
+}
+
+/// The same, with how it ends.
+fn served(
+    model: &Model,
+    authorization: Authorization,
+) -> (Link, tokio::task::JoinHandle<Result<(), WireError>>) {
+    let (near, far) = local::pair();
+    (near, tokio::spawn(serve(far, helper(model, authorization))))
 }
 
 async fn peer(name: &str, model: &Model) -> Peer {

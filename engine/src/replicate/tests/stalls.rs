@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Silent, dataset, helper_link, job, machines, peer};
+use super::{PATIENCE, Silent, about, dataset, helper, helper_link, job, machines, peer};
 use crate::error::Family;
-use crate::helper::Authorization;
+use crate::helper::{Authorization, ClaimFolder, Helper, serve};
 use crate::peer::{Peer, PeerCause, PeerError, Stalled};
 use crate::protocol::message::Request;
 use crate::replicate::{ReplicateError, replicate};
@@ -29,10 +29,26 @@ impl Drop for Thaw {
 }
 
 async fn impatient(name: &str, model: &Model) -> Peer {
-    let mut peer = peer(name, model).await;
+    with_little_patience(peer(name, model).await)
+}
+
+fn with_little_patience(mut peer: Peer) -> Peer {
     peer.limit_stalls(Some(STALL));
     peer.limits.cut_max = STALL;
     peer
+}
+
+/// A helper that claims its destinations, as those of the tool do: what hangs
+/// keeps its claim, so that nobody meets it half way.
+async fn claiming(name: &str, model: &Model, claims: &ClaimFolder) -> Peer {
+    let (near, far) = crate::transport::local::pair();
+    let helper = Helper {
+        claims: Some(claims.clone()),
+        ..helper(model, Authorization::everything())
+    };
+    tokio::spawn(serve(far, helper));
+    let peer = Peer::greet(name, near, &about(), PATIENCE).await.unwrap();
+    with_little_patience(peer)
 }
 
 fn cause(error: &ReplicateError) -> &PeerError {
@@ -63,13 +79,16 @@ async fn whichever_operation_hangs_the_run_ends_in_bounded_time_and_the_next_one
         let faults = Faults::default();
         let _thaw = Thaw(faults.clone());
         let (source, target) = machines(&faults);
+        let state = tempfile::tempdir().unwrap();
+        let claims = ClaimFolder::below(state.path());
+        let run = async |number, claims: &ClaimFolder| {
+            let mut from = claiming("source", &source, claims).await;
+            let mut to = claiming("target", &target, claims).await;
+            replicate(&job(number), &mut from, &mut to, &Silent).await
+        };
         faults.fail_at(n as u64 + 1, Fault::Hang);
         let begun = Instant::now();
-        let ran = {
-            let mut from = impatient("source", &source).await;
-            let mut to = impatient("target", &target).await;
-            replicate(&job(1), &mut from, &mut to, &Silent).await
-        };
+        let ran = run(1, &claims).await;
         assert!(begun.elapsed() < BOUND, "{what}: {:?}", begun.elapsed());
         // What is cleaned up at the end may fail without failing the run.
         if let Err(error) = ran {
@@ -86,16 +105,22 @@ async fn whichever_operation_hangs_the_run_ends_in_bounded_time_and_the_next_one
             );
             assert_eq!(cause.peer, side, "{what}: {error}");
         }
+        if what.starts_with("zfs receive") {
+            let now = claims.clone().with_patience(Duration::ZERO);
+            let error = run(2, &now).await.unwrap_err();
+            assert_eq!(error.family(), Family::Transient, "{what}: {error}");
+            assert!(error.to_string().contains("in use by"), "{what}: {error}");
+        }
         faults.thaw();
         // The thread that hung ends as soon as it is let.
-        let mut again = super::go(&job(2), &source, &target).await;
+        let mut again = run(2, &claims).await;
         while again
             .as_ref()
             .is_err_and(|e| e.family() == Family::Transient)
         {
             assert!(begun.elapsed() < 2 * BOUND, "{what}: {again:?}");
             tokio::task::yield_now().await;
-            again = super::go(&job(2), &source, &target).await;
+            again = run(2, &claims).await;
         }
         again.unwrap_or_else(|error| panic!("{what}: {error}"));
         super::ensure_equal(&source, &target, what);
