@@ -232,7 +232,7 @@ async fn a_helper_that_has_fallen_silent_is_noticed_after_a_minute() {
         std::future::pending::<()>().await;
         drop((near, theirs));
     });
-    let mut peer = Peer::greet("target", ours, &super::about(), super::PATIENCE)
+    let mut peer = Peer::greet("target", ours, &about(), PATIENCE)
         .await
         .unwrap();
     // So that its first heartbeat is on its way.
@@ -251,7 +251,7 @@ async fn a_helper_that_has_fallen_silent_is_noticed_after_a_minute() {
 async fn a_helper_that_answers_nothing_but_beats_is_given_up_after_the_stall_timeout() {
     let (near, far) = crate::transport::local::pair();
     tokio::spawn(async move {
-        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let greeted = crate::peer::wire::handshake(far, &about(), PATIENCE).await;
         let (mut reader, writer, _) = greeted.unwrap();
         let beats = tokio::spawn(writer.beat(|| None));
         while let Ok(Some(frame)) = reader.next().await {
@@ -259,7 +259,7 @@ async fn a_helper_that_answers_nothing_but_beats_is_given_up_after_the_stall_tim
         }
         beats.abort();
     });
-    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+    let mut peer = Peer::greet("target", near, &about(), PATIENCE)
         .await
         .unwrap();
     let stall = Duration::from_secs(600);
@@ -287,12 +287,12 @@ async fn a_helper_that_answers_nothing_but_beats_is_given_up_after_the_stall_tim
 async fn a_helper_that_takes_no_question_is_given_up_after_the_stall_timeout() {
     let (near, far) = crate::transport::local::pair();
     tokio::spawn(async move {
-        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let greeted = crate::peer::wire::handshake(far, &about(), PATIENCE).await;
         let halves = greeted.unwrap();
         std::future::pending::<()>().await;
         drop(halves);
     });
-    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+    let mut peer = Peer::greet("target", near, &about(), PATIENCE)
         .await
         .unwrap();
     let stall = Duration::from_secs(600);
@@ -315,7 +315,7 @@ async fn a_helper_that_takes_no_question_is_given_up_after_the_stall_timeout() {
 async fn heartbeats_of_the_helper_keep_a_long_question_alive() {
     let (near, far) = crate::transport::local::pair();
     tokio::spawn(async move {
-        let greeted = crate::peer::wire::handshake(far, &super::about(), super::PATIENCE).await;
+        let greeted = crate::peer::wire::handshake(far, &about(), PATIENCE).await;
         let (mut reader, writer, _) = greeted.unwrap();
         let beats = tokio::spawn(writer.beat(|| None));
         let asked = reader.next().await.unwrap().unwrap();
@@ -330,7 +330,7 @@ async fn heartbeats_of_the_helper_keep_a_long_question_alive() {
         std::future::pending::<()>().await;
         drop(beats);
     });
-    let mut peer = Peer::greet("target", near, &super::about(), super::PATIENCE)
+    let mut peer = Peer::greet("target", near, &about(), PATIENCE)
         .await
         .unwrap();
     peer.release().await.unwrap();
