@@ -3,10 +3,11 @@
 //!
 //! On a link faster than the processor compression only costs; on a slow one it
 //! multiplies the rate. Neither side is known in advance, and both change. So a
-//! transfer begins with the cheapest level: what fills the buffers on the way
-//! does not show yet whether the link is slow, is all that there is of a short
-//! stream, and costs a fast link some milliseconds. If it has made us wait by
-//! then it goes on so, otherwise stored, and:
+//! transfer begins with a cheap level: what fills the buffers on the way does
+//! not show yet whether the link is slow, is all that there is of a short
+//! stream, and costs a fast link some milliseconds. If the link has made us wait
+//! by then, or does as soon as blocks go as they are, and that is slower, it
+//! goes on so; otherwise stored. And:
 //!
 //! 1. While the link makes us wait, single blocks are sent at each other level.
 //!    That shows what a level costs here and what it saves on this data.
@@ -25,11 +26,18 @@ use std::time::Duration;
 /// enough for them to pay.
 pub const LEVELS: [Option<i32>; 5] = [None, Some(-3), Some(1), Some(3), Some(7)];
 
-/// Index of the level that a transfer begins with.
+/// Index of the cheapest level that compresses.
 const CHEAPEST: usize = 1;
+/// Index of the level that the first transfer begins with, before anything is
+/// known: it saves nearly as much as thorough ones.
+const FIRST: usize = 2;
 
-/// Blocks that show whether the buffers are full.
+/// Blocks that show whether the buffers are full; so many are enough if they
+/// do nothing but wait.
 const SHOWING_BLOCKS: u32 = 8;
+const SHOWING_BLOCKS_MIN: u32 = 3;
+/// Share of the time that is nothing but waiting.
+const NOTHING_ELSE: f64 = 0.8;
 
 /// Shortest time that is looked at as a whole.
 const WINDOW: Duration = Duration::from_millis(300);
@@ -43,8 +51,6 @@ const BLOCKED: f64 = 0.1;
 /// Coding takes the processor from others if it takes more than this share of
 /// the time.
 const DEAR: f64 = 0.15;
-/// A link that leaves the processor this idle is slow beyond doubt.
-const EASY: f64 = 0.25;
 /// A difference of rates that counts.
 const CLEARLY: f64 = 0.03;
 /// What may lie in queues, windows and sockets between us and the other side,
@@ -119,6 +125,9 @@ enum Opening {
     Fills(f64),
     /// Now it shows whether the link is slow.
     Shows,
+    /// It did not: this was the rate. Stored blocks may still be too much for
+    /// it, which shows before so many bytes are on the way.
+    Bare { before: f64, left: f64 },
     /// It has begun.
     Over,
 }
@@ -133,6 +142,8 @@ impl Default for Opening {
 #[derive(Debug, Clone)]
 pub struct Tuner {
     level: usize,
+    /// The cheapest level that a transfer may begin with.
+    first: usize,
     opening: Opening,
     known: [Option<Known>; LEVELS.len()],
     /// Levels that one block each is to be sent at.
@@ -150,6 +161,7 @@ impl Default for Tuner {
     fn default() -> Self {
         Self {
             level: 0,
+            first: FIRST,
             opening: Opening::default(),
             known: [None; LEVELS.len()],
             probes: Vec::new(),
@@ -174,8 +186,10 @@ impl Tuner {
     pub fn level(&self) -> usize {
         match self.probes.last() {
             Some(probe) => *probe,
-            None if self.opening != Opening::Over => self.level.max(CHEAPEST),
-            None => self.level,
+            None => match self.opening {
+                Opening::Fills(_) | Opening::Shows => self.level.max(self.first),
+                Opening::Bare { .. } | Opening::Over => self.level,
+            },
         }
     }
 
@@ -208,25 +222,8 @@ impl Tuner {
         self.window.seconds += (made + coded + waited).as_secs_f64();
         self.window.working += coded.as_secs_f64();
         self.window.waiting += waited.as_secs_f64();
-        match self.opening {
-            Opening::Fills(left) => {
-                let left = left - sent.coded_bytes as f64;
-                self.opening = match left > 0.0 {
-                    true => Opening::Fills(left),
-                    false => Opening::Shows,
-                };
-                self.window = Window::default();
-                return;
-            }
-            Opening::Shows => {
-                if self.window.blocks >= SHOWING_BLOCKS {
-                    self.opening = Opening::Over;
-                    let window = std::mem::take(&mut self.window);
-                    self.opened(&window);
-                }
-                return;
-            }
-            Opening::Over => {}
+        if self.opening != Opening::Over {
+            return self.opens(sent.coded_bytes as f64);
         }
         if let Some(trial) = &mut self.trial
             && trial.settles > 0.0
@@ -245,16 +242,73 @@ impl Tuner {
         }
     }
 
-    /// The buffers on the way are full by now, or the link takes what it gets.
-    fn opened(&mut self, window: &Window) {
-        // Where both ends share a processor, or the link is nearly as fast as
-        // that, only a trial can tell.
-        let link_is_slow =
-            window.waiting > BLOCKED * window.seconds && window.working < EASY * window.seconds;
-        if self.level < CHEAPEST && link_is_slow {
-            self.level = CHEAPEST;
-            self.rate_before = None;
+    /// A block of the beginning has gone out.
+    fn opens(&mut self, coded_bytes: f64) {
+        let window = self.window;
+        let only_waits =
+            window.blocks >= SHOWING_BLOCKS_MIN && window.waiting > NOTHING_ELSE * window.seconds;
+        match self.opening {
+            Opening::Fills(left) => {
+                let left = left - coded_bytes;
+                self.opening = match left > 0.0 {
+                    true => Opening::Fills(left),
+                    false => Opening::Shows,
+                };
+                self.window = Window::default();
+            }
+            Opening::Shows if only_waits || window.blocks >= SHOWING_BLOCKS => {
+                self.window = Window::default();
+                self.opening = self.opened(&window);
+            }
+            Opening::Bare { before, .. } if only_waits => {
+                self.window = Window::default();
+                self.opening = Opening::Over;
+                if window.raw / window.seconds < before {
+                    self.fails(0);
+                    self.goes_on_compressed(&window);
+                }
+            }
+            Opening::Bare { before, left } => {
+                let left = left - coded_bytes;
+                self.opening = match left > 0.0 {
+                    true => Opening::Bare { before, left },
+                    false => Opening::Over,
+                };
+                if window.blocks >= SHOWING_BLOCKS_MIN {
+                    self.window = Window::default();
+                }
+            }
+            Opening::Shows | Opening::Over => {}
         }
+    }
+
+    /// The buffers on the way are full by now, or the link takes what it gets.
+    fn opened(&mut self, window: &Window) -> Opening {
+        if self.level >= self.first {
+            return Opening::Over;
+        }
+        // Where both ends share a processor the link may be faster as soon as
+        // nothing is compressed, at most by the time that this took. If even
+        // that is no match for what is saved, the link is slow beyond doubt.
+        let without = 1.0 - window.working / window.seconds;
+        let is_blocked = window.waiting > BLOCKED * window.seconds;
+        if is_blocked && window.coded / window.raw * (1.0 + CLEARLY) < without {
+            self.goes_on_compressed(window);
+            Opening::Over
+        } else {
+            Opening::Bare {
+                before: window.raw / window.seconds,
+                left: 2.0 * IN_FLIGHT_BYTES,
+            }
+        }
+    }
+
+    /// The link is slow, as `window` shows.
+    fn goes_on_compressed(&mut self, window: &Window) {
+        self.level = self.first;
+        self.first = CHEAPEST;
+        self.rate_before = Some(window.raw / window.seconds);
+        self.probe();
     }
 
     fn look_at(&mut self, window: Window) {
@@ -295,20 +349,25 @@ impl Tuner {
     }
 
     fn judge(&mut self, trial: Trial, rate: f64) {
-        let (left, next) = &mut self.patience[self.level];
         // What costs more has to bring more; what costs less must not lose.
         let least = match self.level > trial.from {
             true => trial.before * (1.0 + CLEARLY / 2.0),
             false => trial.before * (1.0 - CLEARLY / 2.0),
         };
         if rate < least {
-            *left = *next;
-            *next = (*next * 2).min(PATIENCE_MAX);
+            self.fails(self.level);
             self.level = trial.from;
             self.rate_before = None;
         } else {
-            *next = PATIENCE_FIRST;
+            self.patience[self.level].1 = PATIENCE_FIRST;
         }
+    }
+
+    /// A level did not do: it is left alone for a while.
+    fn fails(&mut self, level: usize) {
+        let (left, next) = &mut self.patience[level];
+        *left = *next;
+        *next = (*next * 2).min(PATIENCE_MAX);
     }
 
     /// A level that would do better on a link that carries `wire` bytes per

@@ -88,10 +88,18 @@ fn fixed(machine: Machine, blocks: &[Data], level: usize) -> f64 {
     seconds(machine, blocks, |_| level)
 }
 
-/// So many blocks that stored they take about a minute.
-fn a_minute(machine: Machine) -> usize {
+/// The least that stored blocks take, or level -3 or 3 of zstd.
+fn best_fixed(machine: Machine, blocks: &[Data]) -> f64 {
+    let levels = [0, 1, 3].into_iter();
+    levels
+        .map(|level| fixed(machine, blocks, level))
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// So many blocks that stored they take about so many minutes.
+fn minutes(count: f64, machine: Machine) -> usize {
     let rate = machine.link.min(machine.zfs) * 1e6;
-    ((60.0 * rate / BLOCK) as usize).max(64)
+    ((count * 60.0 * rate / BLOCK) as usize).max(64)
 }
 
 #[test]
@@ -110,11 +118,14 @@ fn on_no_link_and_no_data_it_is_slower_than_stored_or_a_fixed_level() {
                     zfs: 1500.0,
                     shared,
                 };
-                let blocks = vec![data; a_minute(machine)];
+                let blocks = vec![data; minutes(3.0, machine)];
                 let (taken, _) = tuned(machine, &blocks);
-                let best = fixed(machine, &blocks, 0).min(fixed(machine, &blocks, 1));
+                let best = best_fixed(machine, &blocks);
+                // Where both ends take the processor from each other a trial of
+                // a thorough level costs more than it was forecast to.
+                let bound = if shared > 0.0 { 1.04 } else { 1.03 };
                 assert!(
-                    taken < best * 1.03,
+                    taken < best * bound,
                     "{machine:?} {data:?}: {taken} s, at best {best} s"
                 );
             }
@@ -134,7 +145,7 @@ fn nor_does_it_lose_half_a_second_where_all_is_over_in_a_moment() {
                 };
                 let blocks = vec![data; count];
                 let (taken, _) = tuned(machine, &blocks);
-                let best = fixed(machine, &blocks, 0).min(fixed(machine, &blocks, 1));
+                let best = best_fixed(machine, &blocks);
                 assert!(
                     taken < best * 1.03 + 0.5,
                     "{count} blocks, {machine:?} {data:?}: {taken} s, at best {best} s"
@@ -188,8 +199,8 @@ fn a_link_that_is_fast_enough_gets_stored_blocks() {
         tuner.level()
     });
     // But for the beginning, when nobody knows yet.
-    assert!(levels[1] <= 20, "{levels:?}");
-    assert_eq!(levels[2..], [0; LEVELS.len() - 2]);
+    assert!(levels[FIRST] <= 20, "{levels:?}");
+    assert_eq!(levels.iter().sum::<usize>(), levels[0] + levels[FIRST]);
 }
 
 #[test]
