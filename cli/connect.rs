@@ -258,7 +258,8 @@ fn ssh_family(error: &ConnectError) -> Family {
         | ConnectError::Refused { .. }
         | ConnectError::Unreachable { .. }
         | ConnectError::Timeout { .. }
-        | ConnectError::Lost { .. } => Family::Transient,
+        | ConnectError::Lost { .. }
+        | ConnectError::NoThread { .. } => Family::Transient,
     }
 }
 

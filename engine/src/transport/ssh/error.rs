@@ -173,6 +173,13 @@ pub enum ConnectError {
         /// What was given, printable.
         user: String,
     },
+    /// The system gives no thread for the connection.
+    #[error("no thread for the connection")]
+    NoThread {
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The name has no address, or nobody could say.
     #[error("the address of {host} cannot be found")]
     Resolve {
@@ -319,7 +326,8 @@ impl ConnectError {
             | Self::Refused { .. }
             | Self::Unreachable { .. }
             | Self::Timeout { .. }
-            | Self::Lost { .. } => RetryClass::Transient,
+            | Self::Lost { .. }
+            | Self::NoThread { .. } => RetryClass::Transient,
             Self::InvalidHost { .. }
             | Self::InvalidUser { .. }
             | Self::NoCommonAlgorithm { .. }

@@ -31,13 +31,16 @@ mod socket;
 #[cfg(feature = "fuzzing")]
 pub(crate) use known_hosts::keys_in;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::thread;
 
 use russh::client::Handle;
 use russh::{ChannelMsg, ChannelOpenFailure};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
 use self::client::{Cause, Client, ClientError, cause_of_end, link_error};
@@ -65,9 +68,10 @@ const MESSAGES_BEFORE_START_MAX: usize = 64;
 
 /// Starts `command` on `endpoint` and returns the link to it.
 ///
-/// The command is given to the account's login shell as it is. Tasks for the
-/// connection are spawned on the current tokio runtime, which has to have its
-/// I/O and time drivers enabled and to keep running while the link is used.
+/// The command is given to the account's login shell as it is. The connection
+/// lives on a thread of its own with a runtime of its own, so that several of
+/// them, or one beside other work, take as many processors as there are. On the
+/// current tokio runtime there is a task for as long as it lives.
 ///
 /// Dropping the future before it is done closes the connection. It leaves
 /// nothing behind; whether the command was started then is not known.
@@ -79,18 +83,69 @@ pub async fn connect(
     options: &SshOptions,
     command: &str,
 ) -> Result<Link, ConnectError> {
-    // What is wrong on this side is found out before anybody is bothered.
-    let (known, files, left_out) = {
-        let (endpoint, options) = (endpoint.clone(), options.clone());
-        tokio::task::spawn_blocking(move || {
-            let mut left_out = Vec::new();
-            let known = KnownHost::load(&endpoint, &options)?;
-            let files = auth::load(&options.identities, &mut left_out)?;
-            Ok::<_, ConnectError>((known, files, left_out))
-        })
-        .await
-        .expect("reading files does not panic, and is not cancelled while the runtime runs")?
+    let wanted = Route {
+        endpoint: endpoint.clone(),
+        options: options.clone(),
+        command: command.to_owned(),
     };
+    let (connected, link) = oneshot::channel();
+    let (alive, ended) = oneshot::channel::<Infallible>();
+    let no_thread = |source| ConnectError::NoThread { source };
+    thread::Builder::new()
+        .name("ssh".to_owned())
+        .spawn(move || {
+            on_this_thread(&wanted, connected);
+            drop(alive);
+        })
+        .map_err(no_thread)?;
+    // Whoever winds down waits for the tasks that are left.
+    tokio::spawn(ended);
+    link.await
+        .unwrap_or_else(|_| Err(no_thread(io::Error::other("it has ended"))))
+}
+
+/// Connects, and serves the connection to its end. Blocks.
+fn on_this_thread(wanted: &Route, mut connected: oneshot::Sender<Result<Link, ConnectError>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(source) => {
+            let _ = connected.send(Err(ConnectError::NoThread { source }));
+            return;
+        }
+    };
+    runtime.block_on(async {
+        let attempt = tokio::select! {
+            attempt = establish(wanted) => attempt,
+            () = connected.closed() => return,
+        };
+        match attempt {
+            Ok(running) => {
+                let (link, served) = running.into_link();
+                // If nobody wants it any more it ends at once.
+                let _ = connected.send(Ok(link));
+                served.await;
+            }
+            Err(error) => drop(connected.send(Err(error))),
+        }
+    });
+    // A look-up of a name that hangs is not waited for.
+    runtime.shutdown_background();
+}
+
+/// From the name of the host to the running command.
+async fn establish(wanted: &Route) -> Result<Running, ConnectError> {
+    let Route {
+        endpoint,
+        options,
+        command,
+    } = wanted;
+    // What is wrong on this side is found out before anybody is bothered.
+    let known = KnownHost::load(endpoint, options)?;
+    let mut left_out = Vec::new();
+    let files = auth::load(&options.identities, &mut left_out)?;
     let attempt = Attempt {
         endpoint,
         options,
@@ -113,10 +168,9 @@ pub async fn connect(
     attempt
         .within(Phase::Authenticate, authentication.run(files, options))
         .await?;
-    let running = attempt
+    attempt
         .within(Phase::Start, attempt.start(session, leash, command))
-        .await?;
-    Ok(running.into_link())
+        .await
 }
 
 /// Where a command runs, and how to get there.

@@ -42,8 +42,8 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Spawns the tasks that serve the link.
-    pub(super) fn into_link(self) -> Link {
+    /// The link, and what serves it until it has ended.
+    pub(super) fn into_link(self) -> (Link, impl Future<Output = ()>) {
         let Self {
             handle,
             leash,
@@ -65,15 +65,15 @@ impl Running {
             command,
             end: End::default(),
         };
-        tokio::spawn(async move {
+        let served = async move {
             let clean = reader.run().await;
             if clean {
                 let _ = handle.disconnect(Disconnect::ByApplication, "", "en").await;
                 let _ = tokio::time::timeout(FAREWELL_MAX, handle).await;
             }
             drop(leash);
-        });
-        Link { inbound, outbound }
+        };
+        (Link { inbound, outbound }, served)
     }
 }
 
