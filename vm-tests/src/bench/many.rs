@@ -16,17 +16,28 @@ use crate::script::Script;
 /// each dataset, which takes seconds where everything is emulated.
 const TIME_LIMIT: Duration = Duration::from_secs(4 * 3600);
 
-/// What was done to each dataset before.
+/// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Before {
-    Nothing,
+enum Work {
+    /// Nothing: the newest snapshots, which somebody else takes, are there.
+    None,
+    /// New snapshots, though nothing has changed.
+    Unchanged,
+    /// New snapshots, and a line in each dataset.
     SmallChange,
 }
+
+impl Work {
+    const ALL: [Self; 3] = [Self::None, Self::Unchanged, Self::SmallChange];
+}
+
+/// The snapshots that all sides have at first.
+const FULL: &str = "full";
 
 #[derive(Debug, Clone, Copy)]
 struct Sample {
     method: Method,
-    before: Before,
+    work: Work,
     round: usize,
     wall_seconds: f64,
     cpu_seconds: f64,
@@ -48,12 +59,12 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
     };
     each("zfs create $d; head -c 20000 /dev/urandom > $(zfs get -H -o value mountpoint $d)/file")?;
     pair.source
-        .sh(format!("zfs snapshot -r {}@full", source.name()))?;
+        .sh(format!("zfs snapshot -r {}@{FULL}", source.name()))?;
     let methods = [Method::Syncoid, Method::Zferry];
     let target = |method: Method| pair.target.dataset(&format!("bench-many-{method}"));
     for method in methods {
         let copy = format!(
-            "zfs send -R {}@full | ssh target zfs receive -u {}",
+            "zfs send -R {}@{FULL} | ssh target zfs receive -u {}",
             source.name(),
             target(method).name()
         );
@@ -61,17 +72,23 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
     }
     let mut samples = Vec::new();
     for round in 0..rounds {
-        for before in [Before::Nothing, Before::SmallChange] {
-            if before == Before::SmallChange {
+        for work in Work::ALL {
+            // Only while their newest snapshots are the same on both sides.
+            if work == Work::None && round > 0 {
+                continue;
+            }
+            if work == Work::SmallChange {
                 each("date >> $(zfs get -H -o value mountpoint $d)/file")?;
             }
             let mut turn = methods;
             turn.rotate_left(round % methods.len());
             for method in turn {
-                let sample = measure(pair, (method, before, round), &source, &target(method))?;
-                ensure_complete(method, count, &source, &target(method))?;
+                let sample = measure(pair, (method, work, round), &source, &target(method))?;
+                if work != Work::None {
+                    ensure_complete(method, count, &source, &target(method))?;
+                }
                 report::note(&format!(
-                    "round {} {method:<8} {before:?} {:.1} s, {:.1} s CPU",
+                    "round {} {method:<8} {work:?} {:.1} s, {:.1} s CPU",
                     round + 1,
                     sample.wall_seconds,
                     sample.cpu_seconds
@@ -80,41 +97,48 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
             }
         }
     }
-    for before in [Before::Nothing, Before::SmallChange] {
-        print(&samples, count, before);
+    for work in Work::ALL {
+        print(&samples, count, work);
     }
     Ok(())
 }
 
 fn measure(
     pair: &Pair,
-    (method, before, round): (Method, Before, usize),
+    (method, work, round): (Method, Work, usize),
     source: &Dataset<'_>,
     target: &Dataset<'_>,
 ) -> Result<Sample> {
     for host in [&pair.source, &pair.target] {
         host.sh("sync; zpool sync")?;
     }
-    let script = match method {
-        Method::Zferry => {
-            pair.source
-                .zferry(["replicate", "-r", source.name(), &target.remote_name()])
+    let remote = target.remote_name();
+    let script = match (method, work) {
+        (Method::Zferry, Work::None) => {
+            let newest = ["--snapshot", FULL];
+            let words = ["replicate", "-r"].into_iter().chain(newest);
+            pair.source.zferry(words.chain([source.name(), &remote]))
         }
-        _ => Script::program([
-            "syncoid",
-            "--quiet",
-            "--recursive",
-            "--no-privilege-elevation",
-            source.name(),
-            &format!("root@{}", target.remote_name()),
-        ]),
+        (Method::Zferry, _) => pair
+            .source
+            .zferry(["replicate", "-r", source.name(), &remote]),
+        (_, work) => {
+            let from = source.name();
+            let to = format!("root@{remote}");
+            let mut words = vec!["syncoid", "--quiet", "--recursive"];
+            words.push("--no-privilege-elevation");
+            if work == Work::None {
+                words.push("--no-sync-snap");
+            }
+            Script::program(words.into_iter().chain([from, &to]))
+        }
     };
     let cpu = || Ok::<_, anyhow::Error>(pair.source.cpu_seconds()? + pair.target.cpu_seconds()?);
     let (cpu_before, started) = (cpu()?, Instant::now());
     pair.source.sh(script.within(TIME_LIMIT))?;
     Ok(Sample {
         method,
-        before,
+        work,
         round,
         wall_seconds: started.elapsed().as_secs_f64(),
         cpu_seconds: cpu()? - cpu_before,
@@ -147,15 +171,16 @@ fn ensure_complete(
     Ok(())
 }
 
-fn print(samples: &[Sample], count: usize, before: Before) {
-    let what = match before {
-        Before::Nothing => "nothing changed",
-        Before::SmallChange => "a line added in each",
+fn print(samples: &[Sample], count: usize, work: Work) {
+    let what = match work {
+        Work::None => "nothing to do",
+        Work::Unchanged => "nothing changed",
+        Work::SmallChange => "a line added in each",
     };
     report::result(&format!("{count} datasets, {what}"));
     report::result("  method    wall s (min-max)          CPU s (min-max)           wall/syncoid");
     let of = |method: Method| -> Vec<Sample> {
-        let fits = |one: &&Sample| one.method == method && one.before == before;
+        let fits = |one: &&Sample| one.method == method && one.work == work;
         samples.iter().filter(fits).copied().collect()
     };
     let theirs = of(Method::Syncoid);
