@@ -123,12 +123,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("pid");
         let script = format!("sleep 600 & echo $! > {}; wait", file.display());
-        let error = started(&["/bin/sh", "-c", &script], Duration::from_millis(500)).unwrap_err();
+        // Long enough for a busy machine to get as far as `wait`.
+        let error = started(&["/bin/sh", "-c", &script], Duration::from_secs(3)).unwrap_err();
         assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
         assert!(begun.elapsed() < PLENTY);
         let pid = std::fs::read_to_string(&file).unwrap();
-        // Its parent is dead: whoever takes it over may not have reaped it yet.
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(state.is_err() || state.unwrap().contains(") Z "), "{pid}");
+        // A signal takes effect when the kernel gets to it. Its parent is dead:
+        // whoever takes it over may not have reaped it yet.
+        let stat = format!("/proc/{}/stat", pid.trim());
+        let lives = || std::fs::read_to_string(&stat).is_ok_and(|state| !state.contains(") Z "));
+        while lives() {
+            assert!(begun.elapsed() < PLENTY, "{pid}");
+            std::thread::yield_now();
+        }
     }
 }
