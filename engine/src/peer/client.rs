@@ -1,5 +1,6 @@
 //! A conversation with a helper: who it is with, requests, replies, its end.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -149,15 +150,59 @@ impl Peer {
         self.reply().await
     }
 
+    /// Asks one question after the other without waiting for the answers, which
+    /// come in the same order. They are all waited for, also if one is a
+    /// failure: of several, the first is the error.
+    pub(super) async fn ask_each(&mut self, requests: &[Request]) -> Result<Vec<Reply>, PeerError> {
+        if let Some((why, waited)) = self.lost {
+            return Err(self.give_up(why, waited));
+        }
+        self.reader.begin_to_listen();
+        let frames: Vec<Frame> = requests.iter().map(|one| self.numbered(one)).collect();
+        let writer = self.writer.clone();
+        let asked = async {
+            for frame in frames {
+                // Whoever waits for the answers hears why.
+                if writer.send(frame).await.is_err() {
+                    break;
+                }
+            }
+            std::future::pending::<Infallible>().await
+        };
+        let answered = async {
+            let mut replies = Vec::with_capacity(requests.len());
+            let mut failed = None;
+            for _ in requests {
+                match self.reply().await {
+                    Ok(reply) => replies.push(reply),
+                    Err(error) if error.failure().is_some() => {
+                        failed.get_or_insert(error);
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            failed.map_or(Ok(replies), Err)
+        };
+        tokio::select! {
+            answered = answered => answered,
+            never = asked => match never {},
+        }
+    }
+
+    /// A request as a frame, with the next number.
+    fn numbered(&mut self, request: &Request) -> Frame {
+        self.requests += 1;
+        let text = serde_json::to_vec(request).expect("requests are plain data");
+        Frame::stored(Kind::Message, 0, self.requests, &text)
+    }
+
     /// Sends a request without waiting for the answer.
     pub(crate) async fn request(&mut self, request: &Request) -> Result<(), PeerError> {
         if let Some((why, waited)) = self.lost {
             return Err(self.give_up(why, waited));
         }
         self.reader.begin_to_listen();
-        self.requests += 1;
-        let text = serde_json::to_vec(request).expect("requests are plain data");
-        let frame = Frame::stored(Kind::Message, 0, self.requests, &text);
+        let frame = self.numbered(request);
         // A peer that reads nothing keeps its question waiting as one does that
         // does not answer.
         let sent = match self.limits.stall_max {

@@ -279,15 +279,22 @@ impl Peer {
         self.order(&Request::Release).await
     }
 
-    /// Estimated bytes of a stream.
+    /// Estimated bytes of streams, in their order. They are asked at once.
     ///
     /// # Errors
-    /// [`PeerError`].
-    pub async fn send_size(&mut self, request: SendRequest) -> Result<u64, PeerError> {
-        match self.ask(&Request::SendSize { request }).await? {
-            Reply::Size { bytes } => Ok(bytes),
-            _ => Err(self.confused("a size was due")),
-        }
+    /// [`PeerError`]: of several that fail, that of the first.
+    pub async fn send_sizes(&mut self, requests: Vec<SendRequest>) -> Result<Vec<u64>, PeerError> {
+        let requests = requests.into_iter();
+        let requests: Vec<Request> = requests
+            .map(|request| Request::SendSize { request })
+            .collect();
+        let replies = self.ask_each(&requests).await?.into_iter();
+        replies
+            .map(|reply| match reply {
+                Reply::Size { bytes } => Ok(bytes),
+                _ => Err(self.confused("a size was due")),
+            })
+            .collect()
     }
 
     /// The dataset that is mounted at `path` on the helper's machine.

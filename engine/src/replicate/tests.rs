@@ -13,6 +13,7 @@ mod peers;
 mod persist;
 mod played;
 mod progress;
+mod sizes;
 mod stalls;
 mod wire;
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use super::commands::send_command;
 use super::error::ReplicateError;
-use super::estimate;
+use super::estimate::{self, Estimate};
 use super::run::{DatasetReport, Report};
 use super::telling::{Telling, planned};
 use super::transfer::{Ends, Manner, Moved, transfer};
@@ -66,21 +66,21 @@ impl Transfers<'_> {
         plan: &TreePlan,
     ) -> Result<(), ReplicateError> {
         let by_name = ByName::of(tree);
-        self.estimates.clear();
-        for plan in &plan.datasets {
-            let mut estimates = Vec::new();
-            for stream in plan.streams() {
-                let bytes = match by_name.get(&stream.snapshot.dataset) {
-                    Some(dataset) => {
-                        let estimated = estimate::stream_bytes(self.source, dataset, stream).await;
-                        estimated.map_err(vanished)?
-                    }
-                    None => 0,
-                };
-                estimates.push(bytes);
-            }
-            self.estimates.push(estimates);
-        }
+        let streams: Vec<Estimate> = plan
+            .datasets
+            .iter()
+            .flat_map(|plan| plan.streams())
+            .map(|stream| {
+                let dataset = by_name.get(&stream.snapshot.dataset);
+                dataset.map_or_else(Estimate::default, |dataset| Estimate::of(dataset, stream))
+            })
+            .collect();
+        let estimated = estimate::stream_bytes(self.source, &streams).await;
+        let mut estimated = estimated.map_err(vanished)?.into_iter();
+        let datasets = plan.datasets.iter();
+        self.estimates = datasets
+            .map(|plan| estimated.by_ref().take(plan.streams().count()).collect())
+            .collect();
         Ok(())
     }
 
