@@ -71,6 +71,9 @@ enum Task {
         /// How often
         #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
         rounds: u16,
+        /// What is to be done (repeatable); by default all of it, in turn
+        #[arg(long, value_enum)]
+        work: Vec<bench::many::Work>,
     },
     /// Runs a command in a guest that `boot` or `run --keep` holds
     Shell {
@@ -151,9 +154,17 @@ fn work(args: &Args) -> Result<ExitCode> {
                 bench::cut::run(pair, methods, usize::from(*rounds))
             })?;
         }
-        Task::BenchMany { datasets, rounds } => {
+        Task::BenchMany {
+            datasets,
+            rounds,
+            work,
+        } => {
+            let work = match &work[..] {
+                [] => &bench::many::Work::ALL[..],
+                some => some,
+            };
             lab::with_pair(&args.guests, Needs::Zferry, Leftovers::Remove, |pair| {
-                bench::many::run(pair, usize::from(*datasets), usize::from(*rounds))
+                bench::many::run(pair, usize::from(*datasets), usize::from(*rounds), work)
             })?;
         }
         Task::Demo => {

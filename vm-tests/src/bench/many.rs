@@ -17,18 +17,19 @@ use crate::script::Script;
 const TIME_LIMIT: Duration = Duration::from_secs(4 * 3600);
 
 /// What is to be done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Work {
-    /// Nothing: the newest snapshots, which somebody else takes, are there.
-    None,
-    /// New snapshots, though nothing has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Work {
+    /// Nothing: the newest snapshots, which somebody else takes, are there
+    Nothing,
+    /// New snapshots, though nothing has changed
     Unchanged,
-    /// New snapshots, and a line in each dataset.
+    /// New snapshots, and a line in each dataset
     SmallChange,
 }
 
 impl Work {
-    const ALL: [Self; 3] = [Self::None, Self::Unchanged, Self::SmallChange];
+    /// All of it.
+    pub const ALL: [Self; 3] = [Self::Nothing, Self::Unchanged, Self::SmallChange];
 }
 
 /// The snapshots that all sides have at first.
@@ -43,11 +44,11 @@ struct Sample {
     cpu_seconds: f64,
 }
 
-/// Measures `rounds` rounds with `count` datasets and prints the result.
+/// Measures `rounds` rounds of `works` with `count` datasets and prints the result.
 ///
 /// # Errors
 /// If a replication fails, or leaves a dataset behind.
-pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
+pub fn run(pair: &Pair, count: usize, rounds: usize, works: &[Work]) -> Result<()> {
     report::note("making datasets");
     let source = pair.source.dataset("bench-many").create()?;
     let each = |work: &str| {
@@ -72,9 +73,9 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
     }
     let mut samples = Vec::new();
     for round in 0..rounds {
-        for work in Work::ALL {
+        for &work in works {
             // Only while their newest snapshots are the same on both sides.
-            if work == Work::None && round > 0 {
+            if work == Work::Nothing && round > 0 {
                 continue;
             }
             if work == Work::SmallChange {
@@ -84,7 +85,7 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
             turn.rotate_left(round % methods.len());
             for method in turn {
                 let sample = measure(pair, (method, work, round), &source, &target(method))?;
-                if work != Work::None {
+                if work != Work::Nothing {
                     ensure_complete(method, count, &source, &target(method))?;
                 }
                 report::note(&format!(
@@ -97,7 +98,7 @@ pub fn run(pair: &Pair, count: usize, rounds: usize) -> Result<()> {
             }
         }
     }
-    for work in Work::ALL {
+    for &work in works {
         print(&samples, count, work);
     }
     Ok(())
@@ -114,7 +115,7 @@ fn measure(
     }
     let remote = target.remote_name();
     let script = match (method, work) {
-        (Method::Zferry, Work::None) => {
+        (Method::Zferry, Work::Nothing) => {
             let newest = ["--snapshot", FULL];
             let words = ["replicate", "-r"].into_iter().chain(newest);
             pair.source.zferry(words.chain([source.name(), &remote]))
@@ -127,7 +128,7 @@ fn measure(
             let to = format!("root@{remote}");
             let mut words = vec!["syncoid", "--quiet", "--recursive"];
             words.push("--no-privilege-elevation");
-            if work == Work::None {
+            if work == Work::Nothing {
                 words.push("--no-sync-snap");
             }
             Script::program(words.into_iter().chain([from, &to]))
@@ -173,7 +174,7 @@ fn ensure_complete(
 
 fn print(samples: &[Sample], count: usize, work: Work) {
     let what = match work {
-        Work::None => "nothing to do",
+        Work::Nothing => "nothing to do",
         Work::Unchanged => "nothing changed",
         Work::SmallChange => "a line added in each",
     };
