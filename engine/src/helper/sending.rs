@@ -53,7 +53,7 @@ impl Sending {
         let mut outbound =
             Outbound::new(self.transfer, self.compression, &self.pool).knowing(known().clone());
         let streamed = self.stream(&mut outbound)?;
-        *known() = outbound.known().clone();
+        *known() = outbound.known();
         let last = match streamed {
             Ok(()) => outbound.end(),
             Err(failure) => {

@@ -1,11 +1,9 @@
-//! Blocks with zstd: at the level that was asked for, or that pays.
+//! Blocks with zstd, at the level that they are given (`levels` knows it).
 //!
 //! Data that does not shrink is noticed before it is compressed, by the bytes
 //! that occur in a sample of it.
 
 use serde::{Deserialize, Serialize};
-
-use super::tuner::{LEVELS, Sent, Spent, Tuner};
 
 /// A frame that keeps more than this share of its size is not worth decoding.
 const WORTH_KEEPING_PERCENT: usize = 94;
@@ -36,93 +34,27 @@ pub enum Compression {
     Level(i32),
 }
 
-/// The decision, and the zstd context that is used again.
+/// A zstd context that is used again. Each thread that compresses has its own.
+#[derive(Default)]
 pub struct Compressor {
-    compression: Compression,
-    tuner: Tuner,
-    /// The level of the context.
+    /// With the level it is set to.
     context: Option<(i32, zstd::bulk::Compressor<'static>)>,
-    /// Of the block that was coded last.
-    last: Option<Sent>,
 }
 
 impl std::fmt::Debug for Compressor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Compressor")
-            .field("tuner", &self.tuner)
-            .finish_non_exhaustive()
+        f.debug_struct("Compressor").finish_non_exhaustive()
     }
 }
 
 impl Compressor {
-    /// Starts with stored blocks, unless a level was asked for.
-    #[must_use]
-    pub fn new(compression: Compression) -> Self {
-        Self {
-            compression,
-            tuner: Tuner::default(),
-            context: None,
-            last: None,
+    /// Codes a block into `into` at `level`: the number of bytes, or `None` if
+    /// it is to be stored, since it does not shrink. `into` has room for `raw`.
+    pub fn code(&mut self, level: i32, raw: &[u8], into: &mut [u8]) -> Option<usize> {
+        if is_hopeless(raw) {
+            return None;
         }
-    }
-
-    /// Begins with what `tuner` knows instead.
-    pub fn begin_with(&mut self, tuner: Tuner) {
-        self.tuner = tuner;
-    }
-
-    /// What is known by now.
-    #[must_use]
-    pub fn tuner(&self) -> &Tuner {
-        &self.tuner
-    }
-
-    /// The zstd level for the next block; `None`: it is to be stored.
-    #[must_use]
-    pub fn level(&self) -> Option<i32> {
-        match self.compression {
-            Compression::Off => None,
-            Compression::Level(level) => Some(level.clamp(LEVEL_MIN, LEVEL_MAX)),
-            Compression::Adaptive => LEVELS[self.tuner.level()],
-        }
-    }
-
-    /// Codes a block into `into` at [`Self::level`]: the number of bytes, or
-    /// `None` if it is to be stored, since it does not shrink. `into` has room
-    /// for `raw`.
-    pub fn code(&mut self, raw: &[u8], into: &mut [u8]) -> Option<usize> {
-        let coded = self.level().and_then(|level| {
-            if is_hopeless(raw) {
-                return None;
-            }
-            self.compress(level, raw, into)
-        });
-        self.note(raw.len(), coded.unwrap_or(raw.len()));
-        coded
-    }
-
-    /// A block of so many bytes goes out as it is.
-    pub fn store(&mut self, raw_bytes: usize) {
-        self.note(raw_bytes, raw_bytes);
-    }
-
-    fn note(&mut self, raw_bytes: usize, coded_bytes: usize) {
-        self.last = Some(Sent {
-            level: self.tuner.level(),
-            raw_bytes,
-            coded_bytes,
-            spent: Spent::default(),
-        });
-    }
-
-    /// What the block that was coded last took, until it was on its way.
-    pub fn learn(&mut self, spent: Spent) {
-        if self.compression != Compression::Adaptive {
-            return;
-        }
-        if let Some(last) = self.last.take() {
-            self.tuner.learn(&Sent { spent, ..last });
-        }
+        self.compress(level.clamp(LEVEL_MIN, LEVEL_MAX), raw, into)
     }
 
     fn compress(&mut self, level: i32, raw: &[u8], into: &mut [u8]) -> Option<usize> {
@@ -174,8 +106,6 @@ fn is_hopeless(raw: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn noise(length: usize) -> Vec<u8> {
@@ -191,12 +121,12 @@ mod tests {
     }
 
     #[test]
-    fn a_level_that_is_asked_for_is_used_from_the_first_block_on() {
+    fn what_was_coded_at_any_level_comes_back() {
         let raw = text(1 << 20);
         let mut into = vec![0; raw.len()];
         for level in [LEVEL_MIN, 1, LEVEL_MAX, 1000] {
-            let mut compressor = Compressor::new(Compression::Level(level));
-            let coded = compressor.code(&raw, &mut into).unwrap();
+            let mut compressor = Compressor::default();
+            let coded = compressor.code(level, &raw, &mut into).unwrap();
             let back = zstd::bulk::decompress(&into[..coded], raw.len()).unwrap();
             assert_eq!(back, raw);
         }
@@ -225,35 +155,7 @@ mod tests {
     fn what_does_not_shrink_is_stored() {
         let raw: Vec<u8> = noise(60_000);
         let mut into = vec![0; raw.len()];
-        let mut compressor = Compressor::new(Compression::Level(3));
-        assert_eq!(compressor.code(&raw, &mut into), None);
-    }
-
-    #[test]
-    fn off_means_off() {
-        let raw = text(4096);
-        let mut compressor = Compressor::new(Compression::Off);
-        assert_eq!(compressor.code(&raw, &mut vec![0; 4096]), None);
-    }
-
-    #[test]
-    fn a_link_that_makes_us_wait_gets_compressed_blocks() {
-        let raw = text(1 << 20);
-        let mut into = vec![0; raw.len()];
-        let mut compressor = Compressor::new(Compression::Adaptive);
-        let mut stored = 0;
-        for _ in 0..200 {
-            let coded = compressor.code(&raw, &mut into);
-            stored += usize::from(coded.is_none());
-            let bytes = coded.unwrap_or(raw.len());
-            compressor.learn(Spent {
-                made: Duration::from_millis(1),
-                coded: Duration::from_millis(3),
-                // A megabyte in a second.
-                waited: Duration::from_micros(bytes as u64),
-            });
-        }
-        assert!(stored < 40, "{stored} were stored");
-        assert!(compressor.level().is_some());
+        let mut compressor = Compressor::default();
+        assert_eq!(compressor.code(3, &raw, &mut into), None);
     }
 }

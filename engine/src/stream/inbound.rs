@@ -1,50 +1,46 @@
 //! From frames back to the bytes of the stream, checked.
+//!
+//! [`Inbound`] does it frame by frame. Verifying and decompressing
+//! ([`Unpacker`]) may also be done of several frames at the same time: their
+//! places are checked as they arrive, and the digest follows in their order.
 
 use bytes::Bytes;
 
-use super::frame::{Codec, Frame, FrameError, Kind};
+use super::frame::{Codec, Frame, FrameError, Header, Kind};
 use super::outbound::{Digest, StreamEnd};
 use super::pool::Pool;
 
-/// Checks and decodes the frames of one transfer.
-pub struct Inbound {
-    transfer: u64,
-    sequence: u64,
-    digest: Digest,
+/// Decompresses and verifies blocks. Each stands for itself here: several may
+/// work on the frames of one transfer, in any order.
+pub struct Unpacker {
     context: zstd::bulk::Decompressor<'static>,
     /// For what is decompressed.
     pool: Pool,
 }
 
-impl std::fmt::Debug for Inbound {
+impl std::fmt::Debug for Unpacker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Inbound")
-            .field("sequence", &self.sequence)
-            .finish_non_exhaustive()
+        f.debug_struct("Unpacker").finish_non_exhaustive()
     }
 }
 
-impl Inbound {
-    /// Expects the frames of transfer number `transfer`.
+impl Unpacker {
+    /// Unpacks into buffers of `pool`.
     ///
     /// # Errors
     /// If zstd cannot allocate its context.
-    pub fn new(transfer: u64, pool: &Pool) -> std::io::Result<Self> {
+    pub fn new(pool: &Pool) -> std::io::Result<Self> {
         Ok(Self {
-            transfer,
-            sequence: 0,
-            digest: Digest::default(),
             context: zstd::bulk::Decompressor::new()?,
             pool: pool.clone(),
         })
     }
 
-    /// The bytes of the next data frame; without a copy if it was stored.
+    /// The bytes of a data frame; without a copy if it was stored.
     ///
     /// # Errors
-    /// [`FrameError`] if it is out of order, damaged, or not a data frame.
-    pub fn data(&mut self, frame: &Frame) -> Result<Bytes, FrameError> {
-        self.check_place(frame, Kind::Data)?;
+    /// [`FrameError`] if it is damaged.
+    pub fn unpack(&mut self, frame: &Frame) -> Result<Bytes, FrameError> {
         let header = &frame.header;
         let raw = match header.codec {
             Codec::Stored => frame.payload_bytes(),
@@ -63,9 +59,60 @@ impl Inbound {
         if blake3::hash(&raw).as_bytes() != &header.hash {
             return Err(FrameError::Hash(header.sequence));
         }
-        self.sequence += 1;
-        self.digest.add(header);
         Ok(raw)
+    }
+}
+
+/// Checks and decodes the frames of one transfer.
+#[derive(Debug)]
+pub struct Inbound {
+    transfer: u64,
+    /// Of the frame that is due.
+    sequence: u64,
+    digest: Digest,
+    unpacker: Unpacker,
+}
+
+impl Inbound {
+    /// Expects the frames of transfer number `transfer`.
+    ///
+    /// # Errors
+    /// If zstd cannot allocate its context.
+    pub fn new(transfer: u64, pool: &Pool) -> std::io::Result<Self> {
+        Ok(Self {
+            transfer,
+            sequence: 0,
+            digest: Digest::default(),
+            unpacker: Unpacker::new(pool)?,
+        })
+    }
+
+    /// The bytes of the next data frame; without a copy if it was stored.
+    ///
+    /// # Errors
+    /// [`FrameError`] if it is out of order, damaged, or not a data frame.
+    pub fn data(&mut self, frame: &Frame) -> Result<Bytes, FrameError> {
+        self.check_place(frame, Kind::Data)?;
+        let raw = self.unpacker.unpack(frame)?;
+        self.sequence += 1;
+        self.digest.add(&frame.header);
+        Ok(raw)
+    }
+
+    /// The next data frame is here, and is unpacked elsewhere.
+    ///
+    /// # Errors
+    /// [`FrameError`] if it is out of order or not a data frame.
+    pub fn arrived(&mut self, frame: &Frame) -> Result<(), FrameError> {
+        self.check_place(frame, Kind::Data)?;
+        self.sequence += 1;
+        Ok(())
+    }
+
+    /// The frame with this header was unpacked elsewhere, and found whole. In
+    /// the order in which frames have arrived.
+    pub fn verified(&mut self, header: &Header) {
+        self.digest.add(header);
     }
 
     /// Compares the end frame with what arrived.

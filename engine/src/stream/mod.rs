@@ -2,8 +2,8 @@
 //! they cross the network.
 //!
 //! On the sending side `outbound` cuts what ZFS writes into blocks of 1 MiB,
-//! hashes each (blake3), compresses it (`compress`) if that pays (`tuner`) and
-//! puts it into a frame. On the receiving side `decoder` cuts what came into
+//! hashes each (blake3), compresses it (`compress`) if that pays (`levels`, which
+//! asks `tuner`) and puts it into a frame. On the receiving side `decoder` cuts what came into
 //! frames, and `inbound` checks order, length and hash and gives back the bytes.
 //! The end is a frame of its own with a digest over the whole stream: data that
 //! merely stops has not arrived. Both sides walk over the records (`scan`), and
@@ -16,7 +16,9 @@ pub mod compress;
 pub mod decoder;
 pub mod frame;
 pub mod inbound;
+pub mod levels;
 pub mod outbound;
+pub mod overlap;
 pub mod pool;
 pub mod record;
 pub mod scan;

@@ -1,9 +1,15 @@
 //! From the bytes ZFS writes to frames.
+//!
+//! [`Outbound`] does it block by block. Apart from each other, hash and
+//! compression ([`Coder`]) may be done of several blocks at the same time, while
+//! numbers and digest ([`Numbers`]) follow the order of the stream: what travels
+//! is the same.
 
 use serde::{Deserialize, Serialize};
 
 use super::compress::{Compression, Compressor};
 use super::frame::{Codec, Frame, HEADER_BYTES, Header, Kind};
+use super::levels::{Level, Levels, Outcome};
 use super::pool::{Buffer, Pool};
 use super::tuner::{Spent, Tuner};
 
@@ -55,6 +61,12 @@ impl Digest {
 pub struct Block(Buffer);
 
 impl Block {
+    /// A buffer of `pool`.
+    #[must_use]
+    pub fn of(pool: &Pool) -> Self {
+        Self(pool.take())
+    }
+
     /// Where the bytes go, [`DATA_BYTES_MAX`](super::frame::DATA_BYTES_MAX) of
     /// them.
     pub fn space(&mut self) -> &mut [u8] {
@@ -68,14 +80,122 @@ impl Block {
     }
 }
 
-/// Makes the frames of one transfer.
+/// A block that is to be coded.
 #[derive(Debug)]
-pub struct Outbound {
+pub struct Uncoded {
+    /// Its bytes are the first ones in here,
+    pub block: Block,
+    /// so many.
+    pub filled: usize,
+    /// What it is coded with.
+    pub level: Level,
+}
+
+/// A block that is ready to get its number.
+#[derive(Debug)]
+pub struct Coded {
+    block: Block,
+    codec: Codec,
+    hash: [u8; 32],
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Hashes and compresses blocks. Each block stands for itself here: several
+/// coders may work on the blocks of one transfer, in any order.
+#[derive(Debug)]
+pub struct Coder {
+    compressor: Compressor,
+    pool: Pool,
+}
+
+impl Coder {
+    /// Codes into buffers of `pool`.
+    #[must_use]
+    pub fn new(pool: &Pool) -> Self {
+        Self {
+            compressor: Compressor::default(),
+            pool: pool.clone(),
+        }
+    }
+
+    /// Hashes a block, and compresses it if that is wanted and pays.
+    pub fn code(&mut self, uncoded: Uncoded) -> Coded {
+        let Uncoded {
+            block,
+            filled,
+            level,
+        } = uncoded;
+        let raw = block.filled(filled);
+        let hash = *blake3::hash(raw).as_bytes();
+        let coded = level.zstd.and_then(|level| {
+            let mut coded = Block::of(&self.pool);
+            let bytes = self.compressor.code(level, raw, coded.space())?;
+            Some((coded, bytes))
+        });
+        let (codec, block, coded_bytes) = match coded {
+            Some((coded, bytes)) => (Codec::Zstd, coded, bytes),
+            None => (Codec::Stored, block, filled),
+        };
+        Coded {
+            block,
+            codec,
+            hash,
+            outcome: Outcome {
+                level,
+                raw_bytes: filled,
+                coded_bytes,
+            },
+        }
+    }
+}
+
+/// Numbers the frames of one transfer, and adds them up: in the order of the
+/// stream.
+#[derive(Debug)]
+pub struct Numbers {
     transfer: u64,
     sequence: u64,
     digest: Digest,
-    compressor: Compressor,
-    pool: Pool,
+}
+
+impl Numbers {
+    /// The frame of the next block.
+    pub fn frame(&mut self, coded: Coded) -> Frame {
+        let header = Header {
+            kind: Kind::Data,
+            codec: coded.codec,
+            sequence: self.sequence,
+            transfer: self.transfer,
+            raw_bytes: coded.outcome.raw_bytes,
+            coded_bytes: coded.outcome.coded_bytes,
+            hash: coded.hash,
+        };
+        self.sequence += 1;
+        self.digest.add(&header);
+        Frame::in_buffer(header, coded.block.0)
+    }
+}
+
+/// What several threads share that make the frames of one transfer.
+#[derive(Debug)]
+pub struct Apart<'a> {
+    /// For whoever hands blocks out, and whoever sees them leave.
+    pub levels: &'a Levels,
+    /// For whoever has the coded blocks, in order.
+    pub numbers: &'a mut Numbers,
+    /// Where blocks come from.
+    pub pool: &'a Pool,
+}
+
+/// Makes the frames of one transfer, one after the other.
+#[derive(Debug)]
+pub struct Outbound {
+    numbers: Numbers,
+    levels: Levels,
+    coder: Coder,
+    /// What became of the last one.
+    last: Option<Outcome>,
 }
 
 impl Outbound {
@@ -83,63 +203,46 @@ impl Outbound {
     #[must_use]
     pub fn new(transfer: u64, compression: Compression, pool: &Pool) -> Self {
         Self {
-            transfer,
-            sequence: 0,
-            digest: Digest::default(),
-            compressor: Compressor::new(compression),
-            pool: pool.clone(),
+            numbers: Numbers {
+                transfer,
+                sequence: 0,
+                digest: Digest::default(),
+            },
+            levels: Levels::new(compression),
+            coder: Coder::new(pool),
+            last: None,
         }
     }
 
     /// Begins with what a transfer before has learnt of the link, the processor
     /// and the data.
     #[must_use]
-    pub fn knowing(mut self, mut tuner: Tuner) -> Self {
-        tuner.begin();
-        self.compressor.begin_with(tuner);
+    pub fn knowing(mut self, tuner: Tuner) -> Self {
+        self.levels = self.levels.knowing(tuner);
         self
     }
 
     /// What is known by now.
     #[must_use]
-    pub fn known(&self) -> &Tuner {
-        self.compressor.tuner()
+    pub fn known(&self) -> Tuner {
+        self.levels.known()
     }
 
     /// Room for the next block.
     #[must_use]
     pub fn block(&self) -> Block {
-        Block(self.pool.take())
+        Block::of(&self.coder.pool)
     }
 
     /// The frame for the first `filled` bytes of a block.
     pub fn frame(&mut self, block: Block, filled: usize) -> Frame {
-        let raw = block.filled(filled);
-        let hash = *blake3::hash(raw).as_bytes();
-        let coded = if self.compressor.level().is_some() {
-            let mut coded = self.block();
-            let bytes = self.compressor.code(raw, coded.space());
-            bytes.map(|bytes| (coded, bytes))
-        } else {
-            self.compressor.store(filled);
-            None
-        };
-        let (codec, block, coded_bytes) = match coded {
-            Some((coded, bytes)) => (Codec::Zstd, coded, bytes),
-            None => (Codec::Stored, block, filled),
-        };
-        let header = Header {
-            kind: Kind::Data,
-            codec,
-            sequence: self.sequence,
-            transfer: self.transfer,
-            raw_bytes: filled,
-            coded_bytes,
-            hash,
-        };
-        self.sequence += 1;
-        self.digest.add(&header);
-        Frame::in_buffer(header, block.0)
+        let coded = self.coder.code(Uncoded {
+            block,
+            filled,
+            level: self.levels.next(),
+        });
+        self.last = Some(coded.outcome);
+        self.numbers.frame(coded)
     }
 
     /// The frame for bytes that are elsewhere.
@@ -152,13 +255,31 @@ impl Outbound {
     /// What the last frame took, until the connection had it. The next ones are
     /// compressed accordingly.
     pub fn learn(&mut self, spent: Spent) {
-        self.compressor.learn(spent);
+        if let Some(last) = self.last.take() {
+            self.levels.learn(last, spent);
+        }
+    }
+
+    /// The rest is coded elsewhere.
+    pub fn apart(&mut self) -> Apart<'_> {
+        // Its context is not needed meanwhile.
+        self.coder.compressor = Compressor::default();
+        Apart {
+            levels: &self.levels,
+            numbers: &mut self.numbers,
+            pool: &self.coder.pool,
+        }
     }
 
     /// The frame that says: this was all, and ZFS reported success.
     #[must_use]
     pub fn end(&self) -> Frame {
-        let end = serde_json::to_vec(&self.digest.end()).expect("plain data always serializes");
-        Frame::stored(Kind::End, self.transfer, self.sequence, &end)
+        let Numbers {
+            transfer,
+            sequence,
+            digest,
+        } = &self.numbers;
+        let end = serde_json::to_vec(&digest.end()).expect("plain data always serializes");
+        Frame::stored(Kind::End, *transfer, *sequence, &end)
     }
 }

@@ -32,6 +32,12 @@ impl Pool {
         }
     }
 
+    /// How many buffers are kept.
+    #[cfg(test)]
+    pub(crate) fn idle_buffers(&self) -> usize {
+        self.idle().len()
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Box<[u8]>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
