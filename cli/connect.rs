@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use engine::error::{Family, RetryClass};
 use engine::event::{Event, Observer};
-use engine::helper::{self, Authorization, ClaimFolder, StateKeeper};
+use engine::helper::{self, Authorization, ClaimFolder, StateKeeper, Workforce};
 use engine::image::Image;
 use engine::peer::wire::WireError;
 use engine::peer::{Connections, Parallel, Peer, PeerCause, PeerError};
@@ -280,6 +280,7 @@ impl Connect<'_> {
             door: None,
             about: self.about.clone(),
             patience: self.patience(),
+            workforce: Workforce::default(),
         };
         // How it ends, its driver sees at the other end of the link.
         let activity = helper::Activity::default();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use engine::helper::Workers;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::{Connections, Parallel, Peer, TRANSFERS_DEFAULT};
 use engine::replicate::{Job, Placement, SnapshotChoice, replicate};
@@ -144,6 +145,7 @@ fn replicated(pools: &Arc<Pools>, at_once: usize, run: usize) -> Result<usize> {
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        workers: Workers::Auto,
         limiter: None,
         rehearsal: false,
     };

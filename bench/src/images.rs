@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use engine::event::{Event, Observer};
-use engine::helper::{Authorization, Helper, serve};
+use engine::helper::{Authorization, Helper, Workers, Workforce, serve};
 use engine::name::{DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::protocol::hello::About;
@@ -169,6 +169,7 @@ fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> 
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression,
+        workers: Workers::Auto,
         limiter: None,
         rehearsal: false,
     };
@@ -204,6 +205,7 @@ pub fn link(name: &str, pools: &Arc<Pools>) -> Link {
         door: None,
         about: about(name),
         patience: PATIENCE,
+        workforce: Workforce::default(),
     };
     tokio::spawn(serve(far, helper));
     near

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use engine::helper::{WORKERS_MAX, Workers};
 use engine::image::Image;
 use engine::peer::{Connections, TRANSFERS_DEFAULT, TRANSFERS_MAX};
 use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
@@ -40,6 +41,10 @@ pub struct Transfer {
     /// from 1 to 8
     #[arg(long, value_name = "N", default_value = "auto", value_parser = connections)]
     pub connections: Connections,
+    /// That hash and compress a large transfer, on each side: as its processors
+    /// call for (auto), or so many if they are free, from 1 to 8
+    #[arg(long, value_name = "N", default_value = "auto", value_parser = workers)]
+    pub workers: Workers,
     /// Datasets that are sent at the same time, if they are small
     #[arg(long, value_name = "N", default_value_t = TRANSFERS_DEFAULT, value_parser = transfers)]
     pub transfers: usize,
@@ -49,6 +54,16 @@ fn transfers(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=TRANSFERS_MAX) => Ok(number),
         _ => Err(format!("a whole number from 1 to {TRANSFERS_MAX} is due")),
+    }
+}
+
+fn workers(text: &str) -> Result<Workers, String> {
+    match (text, text.parse()) {
+        ("auto", _) => Ok(Workers::Auto),
+        (_, Ok(number @ 1..=WORKERS_MAX)) => Ok(Workers::Exactly(number)),
+        _ => Err(format!(
+            "auto, or a whole number from 1 to {WORKERS_MAX} is due"
+        )),
     }
 }
 
@@ -86,6 +101,16 @@ mod tests {
         assert_eq!(connections("8"), Ok(Connections::Exactly(8)));
         for text in ["", "0", "9", "-1", "2.0", "many"] {
             assert!(connections(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn workers_are_a_word_or_a_small_number() {
+        assert_eq!(workers("auto"), Ok(Workers::Auto));
+        assert_eq!(workers("1"), Ok(Workers::Exactly(1)));
+        assert_eq!(workers("8"), Ok(Workers::Exactly(8)));
+        for text in ["", "0", "9", "-1", "2.0", "many"] {
+            assert!(workers(text).is_err(), "{text}");
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use engine::error::Family;
 use engine::helper::join::{self, Door, JoinFolder, Opening};
-use engine::helper::{self, Authorization, ClaimFolder, serve};
+use engine::helper::{self, Authorization, ClaimFolder, Workforce, serve};
 use engine::sync::state::StateStore;
 use engine::transport::{LinkError, stdio};
 use engine::zfs::Absent;
@@ -89,6 +89,7 @@ pub async fn run(context: &Context, args: Helper) -> Result<Outcome, Failure> {
         // Last: opening images takes time, and it tells what time it is.
         about: environment::about(&context.node_text(), &images),
         patience: args.connect_timeout,
+        workforce: Workforce::default(),
     };
     let link = stdio::over_after(first.into(), input, output);
     let (link, output) = link.map_err(|error| cannot(&error))?;

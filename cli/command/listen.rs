@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use engine::error::Family;
 use engine::helper::join::{self, Door, Hall};
-use engine::helper::{self, Authorization, ClaimFolder, StateKeeper, serve};
+use engine::helper::{self, Authorization, ClaimFolder, StateKeeper, Workforce, serve};
 use engine::image::Image;
 use engine::sync::state::StateStore;
 use engine::transport::Link;
@@ -125,6 +125,7 @@ async fn help(shared: Arc<Shared>, link: Link, key: AuthorizedKey) -> Result<(),
         door: Some(Door::Hall(shared.hall.clone())),
         about: environment::about(&shared.node, &shared.images),
         patience: shared.args.connect_timeout,
+        workforce: Workforce::default(),
     };
     Box::pin(serve(link, helper)).await.map_err(|error| {
         let failure = Failure::of(error.family(), &error);

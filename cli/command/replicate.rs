@@ -150,6 +150,7 @@ fn job(args: &Replicate, pair: &Pair) -> Job {
             Placement::OneMachine
         },
         compression: args.transfer.compression,
+        workers: args.transfer.workers,
         limiter: args
             .speed
             .bandwidth_limit

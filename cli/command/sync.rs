@@ -177,6 +177,7 @@ impl One<'_> {
             },
             observer: &*observer,
             compression: args.transfer.compression,
+            workers: args.transfer.workers,
             limits: &Limits::new(args.speed.bandwidth_limit.clone(), environment::wall()),
         };
         if args.action == SyncAction::Confirm {

@@ -64,6 +64,10 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             Verbosity::Steps,
             format!("{peer}: {connections} connections, {round_trip_milliseconds} ms apart"),
         ),
+        Event::Workers { peer, workers } => (
+            Verbosity::Steps,
+            format!("{peer}: up to {workers} workers for a large transfer"),
+        ),
         Event::AtOnce { peer, at_once } => (
             Verbosity::Steps,
             format!("{peer}: up to {at_once} transfers at the same time"),

@@ -112,6 +112,13 @@ pub enum Event {
         /// How long an answer took.
         round_trip_milliseconds: u64,
     },
+    /// Large transfers have so many workers, if as many are free.
+    Workers {
+        /// At whom.
+        peer: String,
+        /// How many were asked for.
+        workers: usize,
+    },
     /// Several transfers are under way at the same time from now on.
     AtOnce {
         /// To whom.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use engine::event::{Event, Observer};
 use engine::helper::join::{self, Door, Hall, JoinFolder, Opening};
-use engine::helper::{Authorization, Helper, serve};
+use engine::helper::{Authorization, Helper, Workers, Workforce, serve};
 use engine::name::{DatasetName, ShortName};
 use engine::peer::{Connections, Parallel, Peer};
 use engine::protocol::hello::About;
@@ -54,6 +54,7 @@ fn end(node: &str, zfs: Arc<Synthetic>, door: Option<Door>) -> Helper {
         door,
         about: about(node),
         patience: PATIENCE,
+        workforce: Workforce::default(),
     }
 }
 
@@ -176,6 +177,10 @@ pub fn drive(driver: &Driver) -> Result<()> {
         mode: SendMode::Plain,
         placement: Placement::TwoMachines,
         compression,
+        workers: match driver.workers.as_str() {
+            "auto" => Workers::Auto,
+            number => Workers::Exactly(number.parse()?),
+        },
         limiter: None,
         rehearsal: false,
     };

@@ -71,6 +71,8 @@ pub struct Place<'a> {
     pub folder: &'a Path,
     /// Where the other side is, unless it is here.
     pub wan: Option<&'a Wan>,
+    /// Of the engine.
+    pub workers: &'a str,
 }
 
 impl Method {
@@ -216,7 +218,8 @@ fn driver(
         .arg(format!("--host={}", address.ip()))
         .arg(format!("--port={}", address.port()))
         .arg(format!("--compression={compression}"))
-        .arg(format!("--connections={count}"));
+        .arg(format!("--connections={count}"))
+        .arg(format!("--workers={}", place.workers));
     Ok(driver)
 }
 

@@ -42,6 +42,9 @@ pub struct Args {
     /// Only methods whose names contain this (repeatable)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// Workers of the engine on each side: auto, or a number
+    #[arg(long, value_name = "N", default_value = "auto")]
+    workers: String,
     #[command(flatten)]
     way: Way,
     /// Where the figures go as JSON
@@ -103,6 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
             file: &file,
             folder: folder.path(),
             wan: wan.as_ref(),
+            workers: &args.workers,
         };
         for round in 0..args.rounds {
             let mut turn: Vec<Method> = methods.clone();

@@ -86,6 +86,9 @@ pub struct Driver {
     /// auto, or a number
     #[arg(long)]
     pub connections: String,
+    /// auto, or a number
+    #[arg(long)]
+    pub workers: String,
 }
 
 /// Runs it.

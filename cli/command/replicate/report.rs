@@ -276,6 +276,7 @@ fn counted(number: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use engine::helper::Workers;
     use engine::name::{DatasetName, ShortName};
     use engine::replicate::{Moved, Placement};
     use engine::stream::compress::Compression;
@@ -299,6 +300,7 @@ mod tests {
             mode: SendMode::Plain,
             placement: Placement::TwoMachines,
             compression: Compression::Adaptive,
+            workers: Workers::Auto,
             limiter: None,
             loss: engine::plan::Loss::default(),
             intermediary: engine::plan::Intermediary::Skip,

@@ -212,6 +212,7 @@ mod tests {
                 transfer: 1,
                 to_guid: Guid(1),
                 from_guid: Some(Guid(2)),
+                workers: None,
             },
         ];
         for request in outside {

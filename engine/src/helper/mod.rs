@@ -10,6 +10,7 @@ mod activity;
 mod authorization;
 mod claim;
 mod copies;
+mod crew;
 mod holds;
 pub mod join;
 mod receiving;
@@ -17,8 +18,12 @@ mod requests;
 mod sending;
 mod serve;
 mod sessions;
+#[cfg(test)]
+mod tests;
+mod workforce;
 
 pub use activity::{Activity, Spent};
 pub use authorization::Authorization;
 pub use claim::{Claim, ClaimError, ClaimFolder};
 pub use serve::{Helper, Reach, StateKeeper, serve, serve_watched};
+pub use workforce::{WORKERS_MAX, Workers, Workforce};

@@ -1,21 +1,24 @@
 //! A receive: frames come from the connection, ZFS reads from a pipe.
 //!
 //! Two threads again: one checks and decodes frames and writes the pipe, the
-//! other sits in `Zfs::receive`. Every record of the stream is bounded and its
-//! checksum verified before its block is written, and the last block is kept
-//! back until the end frame has confirmed the stream as a whole: ZFS sees
-//! neither a damaged record nor the end of a stream that is not complete. The
-//! answer is what ZFS says.
+//! other sits in `Zfs::receive`. In a stream that turns out to be large workers
+//! decode (`several`), where there are any. Every record of the stream is
+//! bounded and its checksum verified before its block is written, and the last
+//! block is kept back until the end frame has confirmed the stream as a whole:
+//! ZFS sees neither a damaged record nor the end of a stream that is not
+//! complete. The answer is what ZFS says.
 
-use std::io::Write;
+use std::io::{PipeWriter, Write};
 use std::sync::Arc;
 use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TryRecvError;
 
 use super::activity::Activity;
 use super::sending::pipe;
+use super::workforce::{Workers, Workforce};
 use crate::name::Guid;
 use crate::protocol::message::{Abort, Failure, Reply};
 use crate::protocol::pulse::WaitsFor;
@@ -25,6 +28,8 @@ use crate::stream::pool::Pool;
 use crate::stream::record::{BeginRecord, RECORD_BYTES};
 use crate::stream::scan::{Scanner, feature_names, pool_features};
 use crate::zfs::{DatasetKind, PropertyRefusal, ReceiveRequest, Zfs, ZfsError, ZfsErrorKind};
+
+mod several;
 
 /// What to receive.
 pub(super) struct Receiving {
@@ -39,6 +44,9 @@ pub(super) struct Receiving {
     /// Where what was compressed is unpacked.
     pub pool: Pool,
     pub activity: Activity,
+    /// How many are to verify and unpack, and where they come from.
+    pub workers: Workers,
+    pub workforce: Workforce,
 }
 
 /// Why the stream ended before its end.
@@ -47,6 +55,15 @@ enum Stop {
     Failure(Failure),
     /// ZFS closed its end of the pipe; it will say why.
     ZfsStopped,
+}
+
+/// What feeding a stream to ZFS works on.
+struct Feeding<'a> {
+    pipe: &'a mut PipeWriter,
+    /// The block that is held back.
+    kept: &'a mut Bytes,
+    inbound: &'a mut Inbound,
+    scanner: &'a mut Scanner,
 }
 
 impl From<Failure> for Stop {
@@ -120,13 +137,29 @@ impl Receiving {
     /// Writes the stream into the pipe, always one block behind.
     fn feed(
         &mut self,
-        mut pipe: std::io::PipeWriter,
+        mut pipe: PipeWriter,
         first: Bytes,
         inbound: &mut Inbound,
         scanner: &mut Scanner,
     ) -> Result<u64, Stop> {
+        let mut passed_bytes = first.len() as u64;
         let mut kept = first;
+        let mut alone = false;
         loop {
+            if !alone && self.workforce.is_worth(passed_bytes) {
+                alone = true;
+                if let Some(hired) = self.workforce.hire(self.workers) {
+                    let feeding = Feeding {
+                        pipe: &mut pipe,
+                        kept: &mut kept,
+                        inbound,
+                        scanner,
+                    };
+                    if let Some(fed) = self.by_several(&hired, feeding) {
+                        return fed;
+                    }
+                }
+            }
             let frame = self.next_frame()?;
             if frame.header.kind == Kind::End {
                 let end = inbound.end(&frame).map_err(|error| self.damaged(&error))?;
@@ -137,21 +170,37 @@ impl Receiving {
             let block = inbound.data(&frame).map_err(|error| self.damaged(&error))?;
             self.scan(scanner, &block)?;
             self.write(&mut pipe, &kept)?;
+            passed_bytes += block.len() as u64;
             kept = block;
         }
     }
 
     /// The next data or end frame; an abort frame comes as a failure.
     fn next_frame(&mut self) -> Result<Frame, Failure> {
+        self.activity.waits_for(WaitsFor::OtherSide);
+        let frame = self.frames.blocking_recv();
+        self.activity.waits_for(WaitsFor::Processor);
+        self.not_given_up(frame)
+    }
+
+    /// The same, of what has come; `None` if that is nothing.
+    fn waiting_frame(&mut self) -> Option<Result<Frame, Failure>> {
+        let frame = match self.frames.try_recv() {
+            Ok(frame) => Some(frame),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => return None,
+        };
+        Some(self.not_given_up(frame))
+    }
+
+    fn not_given_up(&self, frame: Option<Frame>) -> Result<Frame, Failure> {
         let given_up = |reason: String| Failure::GivenUp {
             snapshot: self.request.snapshot.clone(),
             reason,
         };
-        self.activity.waits_for(WaitsFor::OtherSide);
-        let Some(frame) = self.frames.blocking_recv() else {
+        let Some(frame) = frame else {
             return Err(given_up("the connection ended".to_owned()));
         };
-        self.activity.waits_for(WaitsFor::Processor);
         if frame.header.kind != Kind::Abort {
             return Ok(frame);
         }
@@ -207,7 +256,7 @@ impl Receiving {
         scanner.check(block).map_err(|error| self.damaged(&error))
     }
 
-    fn write(&self, pipe: &mut std::io::PipeWriter, bytes: &[u8]) -> Result<(), Stop> {
+    fn write(&self, pipe: &mut PipeWriter, bytes: &[u8]) -> Result<(), Stop> {
         self.activity.waits_for(WaitsFor::Zfs);
         pipe.write_all(bytes).map_err(|_| Stop::ZfsStopped)
     }

@@ -2,26 +2,32 @@
 //!
 //! Two threads: one sits in `Zfs::send`, the other reads the pipe, verifies the
 //! stream's own checksum, hashes, compresses and hands frames to the
-//! connection, which may make it wait. The end frame is written only after ZFS
+//! connection, which may make it wait. A stream that turns out to be large gets
+//! workers (`several`), where there are any: they hash and compress, and another
+//! thread hands over the frames. The end frame is written only after ZFS
 //! reported success and the stream was seen to be whole.
 
-use std::io::Read;
+use std::io::{PipeReader, Read};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
 use super::activity::Activity;
+use super::crew::Died;
+use super::workforce::{Workers, Workforce};
 use crate::peer::wire::{Gone, WireWriter};
 use crate::protocol::message::{Abort, Failure};
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::compress::Compression;
 use crate::stream::frame::{Frame, Kind};
-use crate::stream::outbound::Outbound;
+use crate::stream::outbound::{Block, Outbound};
 use crate::stream::pool::Pool;
 use crate::stream::scan::{ScanError, Scanner};
 use crate::stream::tuner::{Spent, Tuner};
 use crate::zfs::{SendRequest, Zfs, ZfsErrorKind};
+
+mod several;
 
 /// Bytes the kernel may hold between ZFS and us. The default of 64 KiB works;
 /// more lets ZFS go on while a frame is hashed. Set while the pipe is empty.
@@ -41,6 +47,9 @@ pub(super) struct Sending {
     /// Set by the serve loop when the driver does not want the rest.
     pub cancelled: Arc<AtomicBool>,
     pub activity: Activity,
+    /// How many are to hash and compress, and where they come from.
+    pub workers: Workers,
+    pub workforce: Workforce,
 }
 
 impl Sending {
@@ -78,7 +87,8 @@ impl Sending {
                 Err(error) => return Ok(Err(Failure::Internal(format!("no thread: {error}")))),
             };
             // Returning closes the read end, which ends a send that still runs.
-            let forwarded = self.forward(reader, outbound);
+            let mut scanner = Scanner::default();
+            let forwarded = self.forward(reader, &mut scanner, outbound);
             let sent = zfs.join().unwrap_or_else(|_| {
                 Err(crate::zfs::ZfsError::new(
                     "send",
@@ -91,12 +101,14 @@ impl Sending {
                     snapshot: self.request.snapshot.clone(),
                     reason: "the other side stopped it".to_owned(),
                 })),
+                // ZFS fails too then, since nobody reads any more.
+                (Forwarded::Died(died), _) => Ok(Err(Failure::Internal(died.to_string()))),
                 (_, Err(error)) => Ok(Err(error.into())),
                 (Forwarded::Broken(error), Ok(())) => Ok(Err(Failure::Internal(format!(
                     "the pipe from ZFS failed: {error}"
                 )))),
                 (Forwarded::Damaged(error), Ok(())) => Ok(Err(self.damaged(&error))),
-                (Forwarded::All(scanner), Ok(())) => {
+                (Forwarded::All, Ok(())) => {
                     let whole = scanner.finish().map(|_| ());
                     Ok(whole.map_err(|error| self.damaged(&error)))
                 }
@@ -114,22 +126,30 @@ impl Sending {
 
     fn forward(
         &self,
-        mut pipe: std::io::PipeReader,
+        mut pipe: PipeReader,
+        scanner: &mut Scanner,
         outbound: &mut Outbound,
     ) -> Result<Forwarded, Gone> {
-        let mut scanner = Scanner::default();
         let mut begun = Instant::now();
+        let mut passed_bytes = 0;
+        let mut alone = false;
         loop {
-            self.activity.waits_for(WaitsFor::Zfs);
-            let mut block = outbound.block();
-            let filled = match fill(&mut pipe, block.space()) {
-                Ok(0) => return Ok(Forwarded::All(Box::new(scanner))),
-                Ok(filled) => filled,
-                Err(error) => return Ok(Forwarded::Broken(error)),
-            };
-            if self.cancelled.load(Ordering::Relaxed) {
-                return Ok(Forwarded::Cancelled);
+            if !alone && self.workforce.is_worth(passed_bytes) {
+                alone = true;
+                if let Some(hired) = self.workforce.hire(self.workers)
+                    && let Some(forwarded) = self.by_several(&hired, &mut pipe, scanner, outbound)
+                {
+                    return forwarded;
+                }
+                begun = Instant::now();
             }
+            self.activity.waits_for(WaitsFor::Zfs);
+            let block = outbound.block();
+            let (block, filled) = match self.next_block(&mut pipe, block) {
+                Ok(block) => block,
+                Err(end) => return Ok(end),
+            };
+            passed_bytes += filled as u64;
             let made = Instant::now();
             self.activity.waits_for(WaitsFor::Processor);
             if let Err(error) = scanner.check(block.filled(filled)) {
@@ -148,17 +168,34 @@ impl Sending {
             begun = sent;
         }
     }
+
+    /// What ZFS has written next, and how much of the block that is; or how the
+    /// stream ends.
+    fn next_block(
+        &self,
+        pipe: &mut PipeReader,
+        mut block: Block,
+    ) -> Result<(Block, usize), Forwarded> {
+        match fill(pipe, block.space()) {
+            Ok(0) => Err(Forwarded::All),
+            Ok(_) if self.cancelled.load(Ordering::Relaxed) => Err(Forwarded::Cancelled),
+            Ok(filled) => Ok((block, filled)),
+            Err(error) => Err(Forwarded::Broken(error)),
+        }
+    }
 }
 
 enum Forwarded {
-    All(Box<Scanner>),
+    All,
     Damaged(ScanError),
     Cancelled,
     Broken(std::io::Error),
+    /// A worker has.
+    Died(Died),
 }
 
 /// Reads until `block` is full or the stream ends.
-fn fill(pipe: &mut std::io::PipeReader, block: &mut [u8]) -> std::io::Result<usize> {
+fn fill(pipe: &mut PipeReader, block: &mut [u8]) -> std::io::Result<usize> {
     let mut filled = 0;
     while filled < block.len() {
         match pipe.read(&mut block[filled..]) {
@@ -173,7 +210,7 @@ fn fill(pipe: &mut std::io::PipeReader, block: &mut [u8]) -> std::io::Result<usi
 
 /// A pipe of [`PIPE_BYTES`], closed on exec at both ends: a copy of an end that
 /// leaked into a child would keep the stream from ending.
-pub(super) fn pipe() -> std::io::Result<(std::io::PipeReader, std::io::PipeWriter)> {
+pub(super) fn pipe() -> std::io::Result<(PipeReader, std::io::PipeWriter)> {
     let (reader, writer) = std::io::pipe()?;
     enlarge(&writer);
     Ok((reader, writer))

@@ -15,6 +15,7 @@ use super::receiving::Receiving;
 use super::requests::{self, Context};
 use super::sending::Sending;
 use super::sessions::Beating;
+use super::workforce::{Workers, Workforce};
 use crate::peer::wire::{self, Gone, WireError, WireReader, WireWriter};
 use crate::protocol::hello::About;
 use crate::protocol::message::{Failure, Reply, Request};
@@ -26,7 +27,8 @@ use crate::transport::Link;
 use crate::zfs::{Hold, Zfs};
 
 /// Frames that wait between the connection and the thread that decodes them;
-/// with the one being decoded and the one kept back, 4 MiB.
+/// with the one being decoded and the one kept back, 4 MiB. Workers have what
+/// they are at besides.
 const FRAMES_WAITING_MAX: usize = 2;
 
 /// Whose copies a helper may tell of: the datasets it was started for, on the
@@ -74,6 +76,8 @@ pub struct Helper {
     pub about: About,
     /// How long it waits for the greeting.
     pub patience: Duration,
+    /// Where large transfers get more workers from.
+    pub workforce: Workforce,
 }
 
 /// Serves one connection to its end.
@@ -208,6 +212,7 @@ impl Session {
                 request,
                 transfer,
                 compression,
+                workers,
             } => {
                 let cancelled = Arc::new(AtomicBool::new(false));
                 let sending = Sending {
@@ -220,6 +225,8 @@ impl Session {
                     known: Arc::clone(&self.known),
                     cancelled: Arc::clone(&cancelled),
                     activity: self.activity.clone(),
+                    workers: Workers::asked(workers),
+                    workforce: self.helper.workforce.clone(),
                 };
                 let sent = self.send(sending, &cancelled).await;
                 self.activity.rests();
@@ -230,6 +237,7 @@ impl Session {
                 transfer,
                 to_guid,
                 from_guid,
+                workers,
             } => {
                 let (queue, frames) = mpsc::channel(FRAMES_WAITING_MAX);
                 let zfs = Arc::clone(&self.helper.zfs);
@@ -242,6 +250,8 @@ impl Session {
                     frames,
                     pool: self.pool.clone(),
                     activity: self.activity.clone(),
+                    workers: Workers::asked(workers),
+                    workforce: self.helper.workforce.clone(),
                 };
                 let received = self.receive(receiving, queue).await;
                 self.activity.rests();

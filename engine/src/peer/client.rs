@@ -24,6 +24,8 @@ pub struct Peer {
     pub name: String,
     /// What it says about itself.
     pub about: About,
+    /// It may be told how many workers a transfer is to have.
+    pub(crate) knows_workers: bool,
     pub(crate) reader: WireReader,
     pub(crate) writer: WireWriter,
     requests: u64,
@@ -67,6 +69,7 @@ impl Peer {
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,
+            knows_workers: hello.knows_workers,
             reader,
             writer,
             requests: 0,

@@ -199,7 +199,7 @@ impl WireReader {
 
 impl WireWriter {
     /// Writes into this queue.
-    pub(super) fn new(outbound: mpsc::Sender<Bytes>) -> Self {
+    pub(crate) fn new(outbound: mpsc::Sender<Bytes>) -> Self {
         Self { outbound }
     }
 

@@ -68,6 +68,18 @@ pub struct Hello {
     pub versions: VersionRange,
     /// Who it says it is.
     pub about: About,
+    /// It may be told how many workers a transfer is to have. Older ones take a
+    /// request that says so for a mistake.
+    pub knows_workers: bool,
+}
+
+/// The text of a hello.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    #[serde(flatten)]
+    about: About,
+    #[serde(default)]
+    knows_workers: bool,
 }
 
 /// Why a handshake fails.
@@ -100,7 +112,11 @@ pub enum HelloError {
 /// The bytes to send first.
 #[must_use]
 pub fn encode(about: &About) -> Vec<u8> {
-    let text = serde_json::to_vec(about).expect("plain data always serializes");
+    let text = Text {
+        about: about.clone(),
+        knows_workers: true,
+    };
+    let text = serde_json::to_vec(&text).expect("plain data always serializes");
     let length = u32::try_from(text.len()).expect("host name and version are short");
     let mut out = Vec::with_capacity(PREFIX_BYTES + text.len());
     out.extend_from_slice(&MAGIC);
@@ -134,7 +150,10 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
     let Some(text) = bytes.get(PREFIX_BYTES..PREFIX_BYTES + length) else {
         return Ok(None);
     };
-    let mut about: About = serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
+    let Text {
+        mut about,
+        knows_workers,
+    } = serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
     let named = [&mut about.program, &mut about.node, &mut about.platform];
     for field in named.into_iter().chain(&mut about.images) {
         *field = field.escape_debug().to_string();
@@ -143,7 +162,12 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
         lowest: word16(8),
         highest: word16(10),
     };
-    Ok(Some((Hello { versions, about }, PREFIX_BYTES + length)))
+    let hello = Hello {
+        versions,
+        about,
+        knows_workers,
+    };
+    Ok(Some((hello, PREFIX_BYTES + length)))
 }
 
 /// The version to speak with the sender of `hello`.
@@ -189,6 +213,19 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_says_nothing_of_workers_knows_nothing_of_them() {
+        let bytes = encode(&about());
+        assert!(decode(&bytes).unwrap().unwrap().0.knows_workers);
+        let text = serde_json::to_vec(&about()).unwrap();
+        let mut older = bytes[..12].to_vec();
+        older.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
+        older.extend(text);
+        let (hello, _) = decode(&older).unwrap().unwrap();
+        assert_eq!(hello.about, about());
+        assert!(!hello.knows_workers);
+    }
+
+    #[test]
     fn a_login_banner_is_shown_instead_of_a_riddle() {
         let error = decode(b"Welcome to host\n").unwrap_err().to_string();
         assert!(error.contains("Welcome to host"), "{error}");
@@ -201,6 +238,7 @@ mod tests {
             let hello = Hello {
                 versions: VersionRange { lowest, highest },
                 about: about(),
+                knows_workers: true,
             };
             let error = agree(&hello).unwrap_err().to_string();
             assert!(error.contains(side), "{error}");
@@ -215,6 +253,7 @@ mod tests {
                 highest: 9,
             },
             about: about(),
+            knows_workers: true,
         };
         assert_eq!(agree(&hello), Ok(1));
     }

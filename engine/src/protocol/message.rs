@@ -175,6 +175,11 @@ pub enum Request {
         transfer: u64,
         /// How to code it.
         compression: Compression,
+        /// How many workers are to hash and compress; `None`: as many as the helper
+        /// thinks fit. It takes no more than it has. Only helpers that say in
+        /// their hello that they know of workers may be told of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workers: Option<usize>,
     },
     /// Stop the running send; the helper answers with its abort frame (or the
     /// end frame that was already on the way), and nothing else.
@@ -191,6 +196,11 @@ pub enum Request {
         to_guid: Guid,
         /// The snapshot the stream has to start from.
         from_guid: Option<Guid>,
+        /// How many workers are to verify and unpack; `None`: as many as the helper
+        /// thinks fit. It takes no more than it has. Only helpers that say in
+        /// their hello that they know of workers may be told of them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        workers: Option<usize>,
     },
     /// Wait for more sessions of this driver. Answer: [`Reply::Sessions`], or
     /// [`Failure::NoSessions`].
@@ -509,6 +519,28 @@ mod tests {
         assert!(serde_json::from_str::<Request>(text).is_err());
         let text = r#"{"tree":{"root":"tank/a","scope":"one"}}"#;
         assert!(serde_json::from_str::<Request>(text).is_ok());
+    }
+
+    #[test]
+    fn a_request_that_asks_for_no_workers_is_what_an_older_helper_knows() {
+        let request = |workers| Request::Send {
+            request: SendRequest {
+                snapshot: SnapshotName::parse("tank/a@x").unwrap(),
+                base: None,
+                mode: crate::zfs::SendMode::Plain,
+                resume: None,
+            },
+            transfer: 1,
+            compression: Compression::Off,
+            workers,
+        };
+        let text = serde_json::to_string(&request(None)).unwrap();
+        assert!(!text.contains("workers"), "{text}");
+        for workers in [None, Some(4)] {
+            let text = serde_json::to_string(&request(workers)).unwrap();
+            let back: Request = serde_json::from_str(&text).unwrap();
+            assert_eq!(back, request(workers));
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::error::ReplicateError;
+use crate::helper::Workers;
 use crate::hold::BaseHold;
 use crate::limit::Limiter;
 use crate::name::{DatasetName, ShortName};
@@ -97,6 +98,8 @@ pub struct Job {
     pub placement: Placement,
     /// Compression on the way.
     pub compression: Compression,
+    /// How many hash and compress a large transfer, on each side.
+    pub workers: Workers,
     /// How fast it may go; `None`: as fast as it can.
     pub limiter: Option<Arc<Limiter>>,
     /// What may be lost on the target.

@@ -162,7 +162,7 @@ impl Transfers<'_> {
             .collect();
         let mut queue = Queue::new(&datasets);
         let mut moved: Vec<Option<Moved>> = vec![None; plan.datasets.len()];
-        let (compression, observer) = (self.compression, self.observer);
+        let (compression, workers, observer) = (self.compression, self.workers, self.observer);
         let limiter = self.limiter.clone();
         let mut pairs: Vec<Transfers<'_>> = more
             .iter_mut()
@@ -170,6 +170,7 @@ impl Transfers<'_> {
                 source,
                 target,
                 compression,
+                workers,
                 limiter: limiter.clone(),
                 observer,
                 estimates: Vec::new(),
@@ -179,6 +180,7 @@ impl Transfers<'_> {
             source: self.source,
             target: self.target,
             compression,
+            workers,
             limiter: limiter.clone(),
             observer,
             estimates: Vec::new(),

@@ -116,6 +116,7 @@ pub(super) async fn attempt(
         source,
         target,
         compression: job.compression,
+        workers: job.workers,
         limiter: job.limiter.clone(),
         observer,
         estimates: Vec::new(),

@@ -16,6 +16,7 @@ mod progress;
 mod sizes;
 mod stalls;
 mod wire;
+mod workers;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use super::{Job, OnConflict, Placement, ReplicateError, Report, SnapshotChoice, replicate};
 use crate::error::Family;
 use crate::event::{Event, Observer};
-use crate::helper::{Authorization, Helper, serve};
+use crate::helper::{Authorization, Helper, Workers, Workforce, serve};
 use crate::hold::BaseHold;
 use crate::name::{DatasetName, ShortName};
 use crate::peer::Peer;
@@ -82,6 +83,7 @@ fn helper(model: &Model, authorization: Authorization) -> Helper {
         door: None,
         about: about(),
         patience: PATIENCE,
+        workforce: Workforce::default(),
     }
 }
 
@@ -134,6 +136,7 @@ fn job(run: u32) -> Job {
         mode: SendMode::Plain,
         placement: Placement::TwoMachines,
         compression: Compression::Adaptive,
+        workers: Workers::Auto,
         limiter: None,
         loss: Loss::default(),
         intermediary: Intermediary::Skip,

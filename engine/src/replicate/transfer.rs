@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::meter::{Meter, Wait};
 use super::pace::Pace;
 use crate::event::Observer;
+use crate::helper::Workers;
 use crate::limit::Limiter;
 use crate::peer::wire::{Gone, WireError};
 use crate::peer::{Peer, PeerCause, PeerError, Stalled};
@@ -59,6 +60,8 @@ pub(crate) struct Ends<'a> {
 #[derive(Clone)]
 pub(crate) struct Manner<'a> {
     pub compression: Compression,
+    /// On each side.
+    pub workers: Workers,
     /// Shared with other transfers.
     pub limiter: Option<Arc<Limiter>>,
     pub observer: &'a dyn Observer,
@@ -82,11 +85,13 @@ pub(crate) async fn transfer(
         return Err(out_of_time(ends.source));
     }
     let number = ends.source.next_transfer();
+    let told = |peer: &Peer| manner.workers.told().filter(|_| peer.knows_workers);
     let receive = Request::Receive {
         request: plan.receive_request(),
         transfer: number,
         to_guid: plan.guid,
         from_guid: plan.base_guid(),
+        workers: told(ends.target),
     };
     ends.target.request(&receive).await?;
     match ends.target.reply().await? {
@@ -103,6 +108,7 @@ pub(crate) async fn transfer(
             request,
             transfer: number,
             compression: manner.compression,
+            workers: told(ends.source),
         })
         .await;
     let mut switch = Switch {

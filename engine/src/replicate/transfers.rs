@@ -13,6 +13,7 @@ use super::run::{DatasetReport, Report};
 use super::telling::{Telling, planned};
 use super::transfer::{Ends, Manner, Moved, transfer};
 use crate::event::{Event, Observer};
+use crate::helper::Workers;
 use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
@@ -30,6 +31,7 @@ pub(crate) struct Transfers<'a> {
     pub source: &'a mut Peer,
     pub target: &'a mut Peer,
     pub compression: Compression,
+    pub workers: Workers,
     pub limiter: Option<Arc<Limiter>>,
     pub observer: &'a dyn Observer,
     /// Estimated bytes, in the order of the plan: of each dataset its streams.
@@ -154,7 +156,28 @@ impl Transfers<'_> {
         let bytes = self.estimates.iter().flatten().sum();
         self.source.widen_for(bytes, self.observer).await?;
         self.target.widen_for(bytes, self.observer).await?;
+        self.tell_workers();
         self.transfer_all(plan).await
+    }
+
+    /// Says how many workers were asked for, and of whom in vain.
+    fn tell_workers(&self) {
+        let Some(workers) = self.workers.told() else {
+            return;
+        };
+        for peer in [&self.source, &self.target] {
+            let peer_name = peer.name.clone();
+            self.observer.event(&match peer.knows_workers {
+                true => Event::Workers {
+                    peer: peer_name,
+                    workers,
+                },
+                false => Event::Notice {
+                    peer: peer_name,
+                    text: "the zferry there is older and chooses its workers itself".to_owned(),
+                },
+            });
+        }
     }
 
     /// Holds what streams go onto. A target where that is not allowed, or not
@@ -204,6 +227,7 @@ impl Transfers<'_> {
         };
         let manner = Manner {
             compression: self.compression,
+            workers: self.workers,
             limiter: self.limiter.clone(),
             observer,
         };

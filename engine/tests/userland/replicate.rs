@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use engine::error::Family;
 use engine::event::{Event, Observer};
-use engine::helper::{Authorization, Helper, serve};
+use engine::helper::{Authorization, Helper, Workers, Workforce, serve};
 use engine::hold::{BaseHold, HoldTag};
 use engine::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
@@ -140,6 +140,7 @@ async fn peer(name: &str, zfs: Arc<dyn Zfs>) -> Peer {
         door: None,
         about: about.clone(),
         patience: PATIENCE,
+        workforce: Workforce::default(),
     };
     tokio::spawn(serve(far, helper));
     Peer::greet(name, near, &about, PATIENCE).await.unwrap()
@@ -168,6 +169,7 @@ fn go_with(
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
         compression: Compression::Adaptive,
+        workers: Workers::Auto,
         limiter: None,
         on_conflict: OnConflict::Refuse,
         base: BaseHold::default(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use engine::error::Family;
 use engine::event::{Event, Observer};
-use engine::helper::{Authorization, ClaimFolder, Helper, serve};
+use engine::helper::{Authorization, ClaimFolder, Helper, Workers, Workforce, serve};
 use engine::name::{DatasetName, ShortName, SnapshotName};
 use engine::peer::Peer;
 use engine::protocol::hello::About;
@@ -213,6 +213,7 @@ impl Nodes {
                 },
                 observer: &Silence,
                 compression: Compression::Adaptive,
+                workers: Workers::Auto,
                 limits: &Limits::new(None, Arc::new(DateTime::default)),
             }
             .run(),
@@ -263,6 +264,7 @@ impl Here<'_> {
             door: None,
             about: about(&name),
             patience: PATIENCE,
+            workforce: Workforce::default(),
         };
         tokio::spawn(serve(far, helper));
         Peer::greet(&name, near, &about(&name), PATIENCE)

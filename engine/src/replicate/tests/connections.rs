@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::helper::Workforce;
 use crate::helper::join::{Door, Hall, JoinError, opening_of};
 use crate::peer::{Connections, Parallel};
 use crate::protocol::join::Token;
@@ -74,6 +75,7 @@ async fn reachable(
         door: door.then(|| Door::Hall(hall.clone())),
         about: about(),
         patience: PATIENCE,
+        workforce: Workforce::default(),
     };
     tokio::spawn(serve(far, helper));
     let peer = Peer::greet(name, near, &about(), PATIENCE).await.unwrap();

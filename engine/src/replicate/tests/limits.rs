@@ -13,6 +13,7 @@ use super::super::transfer::{Ends, Manner, transfer};
 use super::played::{self, Arrivals, Part};
 use super::{Silent, go, job, machines};
 use crate::event::{Event, Observer, WaitingFor};
+use crate::helper::Workers;
 use crate::limit::{Limiter, WallClock};
 use crate::peer::{PeerCause, Stalled};
 use crate::protocol::pulse::WaitsFor;
@@ -66,6 +67,7 @@ async fn run(
     let last = Last::default();
     let manner = Manner {
         compression: Compression::Off,
+        workers: Workers::Auto,
         limiter: Some(Arc::clone(limiter)),
         observer: &last,
     };
@@ -150,6 +152,7 @@ async fn what_stands_still_is_stalled_under_a_limit_too() {
     ends.target.limits.cut_max = stall;
     let manner = Manner {
         compression: Compression::Off,
+        workers: Workers::Auto,
         limiter: Some(limiter("100K")),
         observer: &Silent,
     };

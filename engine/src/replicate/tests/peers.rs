@@ -8,6 +8,7 @@ use super::super::transfer::{Ends, Manner, transfer};
 use super::{PATIENCE, Silent, about, dataset, helper_link, machines, peer};
 use crate::error::Family;
 use crate::helper::Authorization;
+use crate::helper::Workers;
 use crate::name::{Guid, SnapshotName};
 use crate::peer::{Peer, PeerCause, PeerError};
 use crate::plan::{DatasetPlan, Step};
@@ -98,6 +99,7 @@ impl ByHand {
             transfer: 7,
             to_guid,
             from_guid: None,
+            workers: None,
         };
         assert_eq!(self.ask(&request).await, Reply::Ready);
     }
@@ -384,6 +386,7 @@ async fn a_transfer_whose_time_is_over_is_cut_and_the_target_stays_ready() {
     let observer = Silent;
     let manner = || Manner {
         compression: Compression::Off,
+        workers: Workers::Auto,
         limiter: None,
         observer: &observer,
     };

@@ -9,6 +9,7 @@ use super::super::transfer::{Ends, Manner, transfer};
 use super::played::{self, Part};
 use super::{Faults, go, job, machines, peer};
 use crate::event::{Event, Observer, WaitingFor};
+use crate::helper::Workers;
 use crate::protocol::pulse::WaitsFor;
 use crate::replicate::replicate;
 use crate::stream::compress::Compression;
@@ -43,6 +44,7 @@ async fn told(source: Part, target: Part) -> Vec<(Instant, Event)> {
     let recorder = Recorder::default();
     let manner = Manner {
         compression: Compression::Off,
+        workers: Workers::Auto,
         limiter: None,
         observer: &recorder,
     };

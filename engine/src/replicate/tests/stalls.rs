@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use super::{PATIENCE, Silent, about, dataset, helper, helper_link, job, machines, peer};
 use crate::error::Family;
-use crate::helper::{Authorization, ClaimFolder, Helper, serve};
+use crate::helper::{Authorization, ClaimFolder, Helper, Workers, Workforce, serve};
 use crate::peer::{Peer, PeerCause, PeerError, Stalled};
 use crate::protocol::message::Request;
-use crate::replicate::{ReplicateError, replicate};
+use crate::replicate::{Job, ReplicateError, replicate};
 use crate::stream::frame::{Frame, Kind};
 use crate::zfs::Scope;
 use crate::zfs::model::{Fault, Faults, Model};
@@ -36,6 +36,18 @@ fn with_little_patience(mut peer: Peer) -> Peer {
     peer.limit_stalls(Some(STALL));
     peer.limits.cut_max = STALL;
     peer
+}
+
+/// A helper whose transfers may have these workers.
+async fn crewed(name: &str, model: &Model, workforce: &Workforce) -> Peer {
+    let (near, far) = crate::transport::local::pair();
+    let helper = Helper {
+        workforce: workforce.clone(),
+        ..helper(model, Authorization::everything())
+    };
+    tokio::spawn(serve(far, helper));
+    let peer = Peer::greet(name, near, &about(), PATIENCE).await.unwrap();
+    with_little_patience(peer)
 }
 
 /// A helper that claims its destinations, as those of the tool do: what hangs
@@ -129,7 +141,7 @@ async fn whichever_operation_hangs_the_run_ends_in_bounded_time_and_the_next_one
 
 /// The error of a run in which the first operation hangs whose command begins
 /// so, with helpers that tell of themselves at once.
-async fn hangs_in(command: &str) -> PeerError {
+async fn hangs_in(command: &str, by: &Workforce) -> PeerError {
     let operations = operations().await;
     let n = operations
         .iter()
@@ -139,13 +151,17 @@ async fn hangs_in(command: &str) -> PeerError {
     let _thaw = Thaw(faults.clone());
     let (source, target) = machines(&faults);
     faults.fail_at(n as u64 + 1, Fault::Hang);
-    let mut from = impatient("source", &source).await;
-    let mut to = impatient("target", &target).await;
+    let mut from = crewed("source", &source, by).await;
+    let mut to = crewed("target", &target, by).await;
     // Heartbeats come every ten seconds, so that this takes as long.
     let stall = crate::peer::wire::HEARTBEAT_INTERVAL + Duration::from_millis(500);
     from.limit_stalls(Some(stall));
     to.limit_stalls(Some(stall));
-    let ran = replicate(&job(1), &mut from, &mut to, &Silent).await;
+    let job = Job {
+        workers: Workers::Exactly(4),
+        ..job(1)
+    };
+    let ran = replicate(&job, &mut from, &mut to, &Silent).await;
     faults.thaw();
     match ran.unwrap_err() {
         ReplicateError::Transfer { cause, .. } => *cause,
@@ -155,7 +171,14 @@ async fn hangs_in(command: &str) -> PeerError {
 
 #[tokio::test]
 async fn a_stall_names_the_side_whose_zfs_stands_still() {
-    let (send, receive) = tokio::join!(hangs_in("zfs send"), hangs_in("zfs receive"));
+    let (alone, together) = (Workforce::apart(0, 0), Workforce::apart(6, 0));
+    tokio::join!(named_by(&alone), named_by(&together));
+}
+
+/// With transfers by these workers.
+async fn named_by(workers: &Workforce) {
+    let send = hangs_in("zfs send", workers);
+    let (send, receive) = tokio::join!(send, hangs_in("zfs receive", workers));
     assert_eq!(send.peer, "source");
     let PeerCause::Stalled { why, .. } = *send.cause else {
         panic!("{send}")

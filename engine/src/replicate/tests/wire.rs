@@ -19,7 +19,7 @@ use super::super::{ReplicateError, Report, replicate};
 use super::{PATIENCE, Silent, about, ensure_equal, job, machines, write};
 use crate::error::Family;
 use crate::helper::join::{Door, Hall, opening_of};
-use crate::helper::{Authorization, Helper, serve};
+use crate::helper::{Authorization, Helper, Workforce, serve};
 use crate::peer::wire::{self, WireError};
 use crate::peer::{Connections, Parallel, Peer, PeerError};
 use crate::plan::Step;
@@ -235,6 +235,7 @@ fn served(link: Link, model: &Model, hall: &Hall) -> JoinHandle<Result<(), WireE
             door: Some(Door::Hall(hall.clone())),
             about: about(),
             patience: PATIENCE,
+            workforce: Workforce::default(),
         },
     ))
 }

@@ -98,6 +98,7 @@ use super::moment::UtcSeconds;
 use super::selection::Selection;
 use super::state::StateStore;
 use crate::event::Observer;
+use crate::helper::Workers;
 use crate::peer::Peer;
 use crate::plan::Loss;
 use crate::stream::compress::Compression;
@@ -174,6 +175,8 @@ pub struct Sync<'a> {
     pub observer: &'a dyn Observer,
     /// Compression on the way.
     pub compression: Compression,
+    /// How many hash and compress a large transfer, on each side.
+    pub workers: Workers,
     /// How fast it may go.
     pub limits: &'a Limits,
 }

@@ -320,6 +320,7 @@ impl Round<'_> {
             source,
             target: peer,
             compression: self.compression,
+            workers: self.workers,
             limiter: self.limiter.clone(),
             observer: self.observer,
             estimates: Vec::new(),

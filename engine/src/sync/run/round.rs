@@ -12,6 +12,7 @@ use super::side::Side;
 use super::stale::Stale;
 use crate::copies;
 use crate::event::{Event, Observer};
+use crate::helper::Workers;
 use crate::hold::BaseHold;
 use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
@@ -69,6 +70,7 @@ pub(super) struct Round<'a> {
     pub loss: Loss,
     pub observer: &'a dyn Observer,
     pub compression: Compression,
+    pub workers: Workers,
     /// Of targets on other machines.
     pub limiter: Option<Arc<Limiter>>,
     pub clock: &'a dyn Fn() -> UtcSeconds,
@@ -244,6 +246,7 @@ impl<'a> Round<'a> {
             source,
             target: peer,
             compression: self.compression,
+            workers: self.workers,
             limiter: self.limiter.clone(),
             observer: self.observer,
             estimates: Vec::new(),
@@ -356,6 +359,7 @@ impl<'a> Round<'a> {
             source,
             target: peer,
             compression: self.compression,
+            workers: self.workers,
             limiter: self.limiter.clone(),
             observer: self.observer,
             estimates: Vec::new(),

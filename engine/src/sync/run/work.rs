@@ -67,6 +67,7 @@ impl<'a> Work<'a> {
                 loss: sync.loss,
                 observer: sync.observer,
                 compression: sync.compression,
+                workers: sync.workers,
                 limiter: sync.limits.limiter(resource.bandwidth_limit.as_ref()),
                 clock: sync.clock,
             },

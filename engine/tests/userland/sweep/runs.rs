@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::error::Family;
 use engine::event::{Event, Observer};
-use engine::helper::{Authorization, ClaimFolder, Helper, serve};
+use engine::helper::{Authorization, ClaimFolder, Helper, Workers, Workforce, serve};
 use engine::hold::BaseHold;
 use engine::name::ShortName;
 use engine::peer::{Connections, Parallel, Peer};
@@ -128,6 +128,7 @@ impl Machine {
             door: None,
             about: Self::about(&self.name),
             patience: PATIENCE,
+            workforce: Workforce::default(),
         };
         tokio::spawn(serve(served, helper));
         Ok(driver)
@@ -201,6 +202,7 @@ impl World {
                 _ => Placement::TwoMachines,
             },
             compression: Compression::Adaptive,
+            workers: Workers::Auto,
             limiter: None,
             base: BaseHold::default(),
             on_conflict: trip.on_conflict,
@@ -252,6 +254,7 @@ impl World {
                 turns: 1,
                 observer: &Silent,
                 compression: Compression::Adaptive,
+                workers: Workers::Auto,
                 limits: &Limits::new(None, Arc::new(DateTime::default)),
                 // The next run is what is looked at, not the next attempt.
                 patience: Patience {

@@ -17,7 +17,9 @@ use super::super::{
 use super::commanded::Commanded;
 use crate::error::Family;
 use crate::event::{Event, Observer};
-use crate::helper::{Authorization, ClaimFolder, Helper, Reach, StateKeeper, serve};
+use crate::helper::{
+    Authorization, ClaimFolder, Helper, Reach, StateKeeper, Workers, Workforce, serve,
+};
 use crate::limit::{BandwidthLimit, WallClock};
 use crate::name::Guid;
 use crate::peer::{Peer, wire};
@@ -249,6 +251,7 @@ impl World {
             patience: self.patience,
             observer: &self.seen,
             compression: Compression::Adaptive,
+            workers: Workers::Auto,
             limits: &Limits::new(self.limit.clone(), wall()),
         }))
     }
@@ -376,6 +379,7 @@ impl Machines<'_> {
             door: None,
             about: about(node.as_str()),
             patience: Duration::from_secs(20),
+            workforce: Workforce::default(),
         };
         tokio::spawn(serve(far, helper));
         Peer::greet(
