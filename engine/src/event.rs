@@ -116,7 +116,7 @@ pub enum Event {
     Workers {
         /// At whom.
         peer: String,
-        /// How many were asked for.
+        /// How many were asked for, or are chosen there.
         workers: usize,
     },
     /// Several transfers are under way at the same time from now on.

@@ -45,6 +45,11 @@ impl Workers {
         }
     }
 
+    /// What a large transfer has on this machine unless a number is asked for.
+    pub(crate) fn usual() -> u8 {
+        u8::try_from(Self::Auto.number(processors())).unwrap_or(u8::MAX)
+    }
+
     /// As a request says it.
     pub(crate) fn told(self) -> Option<usize> {
         match self {

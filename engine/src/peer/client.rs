@@ -25,7 +25,7 @@ pub struct Peer {
     /// What it says about itself.
     pub about: About,
     /// It may be told how many workers a transfer is to have.
-    pub(crate) knows_workers: bool,
+    pub(crate) workers: Option<u8>,
     pub(crate) reader: WireReader,
     pub(crate) writer: WireWriter,
     requests: u64,
@@ -69,7 +69,7 @@ impl Peer {
         Ok(Self {
             name: name.to_owned(),
             about: hello.about,
-            knows_workers: hello.knows_workers,
+            workers: hello.workers,
             reader,
             writer,
             requests: 0,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Family;
+use crate::helper::Workers;
 use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
 use crate::stream::decoder::Decoder;
@@ -283,7 +284,7 @@ pub async fn handshake(
         mut inbound,
         outbound,
     } = link;
-    let greeting = Bytes::from(hello::encode(about));
+    let greeting = Bytes::from(hello::encode(about, Workers::usual()));
     // If this fails, the reading side knows why.
     let _ = outbound.send(greeting).await;
     let theirs = timeout(patience, read_hello(&mut inbound))

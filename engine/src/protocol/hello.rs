@@ -68,9 +68,10 @@ pub struct Hello {
     pub versions: VersionRange,
     /// Who it says it is.
     pub about: About,
-    /// It may be told how many workers a transfer is to have. Older ones take a
-    /// request that says so for a mistake.
-    pub knows_workers: bool,
+    /// How many workers a large transfer has there, unless it is told another
+    /// number. `None`: it may not be told; older ones take a request that says
+    /// so for a mistake.
+    pub workers: Option<u8>,
 }
 
 /// The text of a hello.
@@ -79,7 +80,7 @@ struct Text {
     #[serde(flatten)]
     about: About,
     #[serde(default)]
-    knows_workers: bool,
+    workers: Option<u8>,
 }
 
 /// Why a handshake fails.
@@ -109,12 +110,12 @@ pub enum HelloError {
     Malformed,
 }
 
-/// The bytes to send first.
+/// The bytes to send first, by one whose large transfers have so many workers.
 #[must_use]
-pub fn encode(about: &About) -> Vec<u8> {
+pub fn encode(about: &About, workers: u8) -> Vec<u8> {
     let text = Text {
         about: about.clone(),
-        knows_workers: true,
+        workers: Some(workers),
     };
     let text = serde_json::to_vec(&text).expect("plain data always serializes");
     let length = u32::try_from(text.len()).expect("host name and version are short");
@@ -150,10 +151,8 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
     let Some(text) = bytes.get(PREFIX_BYTES..PREFIX_BYTES + length) else {
         return Ok(None);
     };
-    let Text {
-        mut about,
-        knows_workers,
-    } = serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
+    let Text { mut about, workers } =
+        serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
     let named = [&mut about.program, &mut about.node, &mut about.platform];
     for field in named.into_iter().chain(&mut about.images) {
         *field = field.escape_debug().to_string();
@@ -165,7 +164,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
     let hello = Hello {
         versions,
         about,
-        knows_workers,
+        workers,
     };
     Ok(Some((hello, PREFIX_BYTES + length)))
 }
@@ -202,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_hello_is_read_however_it_is_cut() {
-        let bytes = encode(&about());
+        let bytes = encode(&about(), 3);
         for cut in 0..bytes.len() {
             assert_eq!(decode(&bytes[..cut]).unwrap(), None);
         }
@@ -214,15 +213,15 @@ mod tests {
 
     #[test]
     fn a_peer_that_says_nothing_of_workers_knows_nothing_of_them() {
-        let bytes = encode(&about());
-        assert!(decode(&bytes).unwrap().unwrap().0.knows_workers);
+        let bytes = encode(&about(), 3);
+        assert_eq!(decode(&bytes).unwrap().unwrap().0.workers, Some(3));
         let text = serde_json::to_vec(&about()).unwrap();
         let mut older = bytes[..12].to_vec();
         older.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
         older.extend(text);
         let (hello, _) = decode(&older).unwrap().unwrap();
         assert_eq!(hello.about, about());
-        assert!(!hello.knows_workers);
+        assert_eq!(hello.workers, None);
     }
 
     #[test]
@@ -238,7 +237,7 @@ mod tests {
             let hello = Hello {
                 versions: VersionRange { lowest, highest },
                 about: about(),
-                knows_workers: true,
+                workers: None,
             };
             let error = agree(&hello).unwrap_err().to_string();
             assert!(error.contains(side), "{error}");
@@ -253,7 +252,7 @@ mod tests {
                 highest: 9,
             },
             about: about(),
-            knows_workers: true,
+            workers: None,
         };
         assert_eq!(agree(&hello), Ok(1));
     }
@@ -261,13 +260,14 @@ mod tests {
     #[test]
     fn no_word_of_a_greeting_steers_a_terminal() {
         let steering = "\u{1b}[2Jtank".to_owned();
-        let bytes = encode(&About {
+        let about = About {
             program: steering.clone(),
             node: steering.clone(),
             platform: steering.clone(),
             images: vec![steering],
             clock: None,
-        });
+        };
+        let bytes = encode(&about, 1);
         let (hello, _) = decode(&bytes).unwrap().unwrap();
         let About { images, .. } = &hello.about;
         assert_eq!(images[..], ["\\u{1b}[2Jtank"]);
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn an_endless_greeting_is_refused() {
-        let mut bytes = encode(&about());
+        let mut bytes = encode(&about(), 3);
         bytes[14] = 0xff;
         assert_eq!(decode(&bytes), Err(HelloError::Malformed));
     }

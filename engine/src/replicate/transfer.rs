@@ -85,7 +85,7 @@ pub(crate) async fn transfer(
         return Err(out_of_time(ends.source));
     }
     let number = ends.source.next_transfer();
-    let told = |peer: &Peer| manner.workers.told().filter(|_| peer.knows_workers);
+    let told = |peer: &Peer| manner.workers.told().filter(|_| peer.workers.is_some());
     let receive = Request::Receive {
         request: plan.receive_request(),
         transfer: number,

@@ -160,22 +160,26 @@ impl Transfers<'_> {
         self.transfer_all(plan).await
     }
 
-    /// Says how many workers were asked for, and of whom in vain.
+    /// Says how many workers a large transfer has on either side, if that was
+    /// asked for or is more than one, and who could not be asked.
     fn tell_workers(&self) {
-        let Some(workers) = self.workers.told() else {
-            return;
-        };
+        let told = self.workers.told();
         for peer in [&self.source, &self.target] {
-            let peer_name = peer.name.clone();
-            self.observer.event(&match peer.knows_workers {
-                true => Event::Workers {
-                    peer: peer_name,
-                    workers,
-                },
-                false => Event::Notice {
-                    peer: peer_name,
-                    text: "the zferry there is older and chooses its workers itself".to_owned(),
-                },
+            let workers = match (told, peer.workers) {
+                (Some(_), None) => {
+                    self.observer.event(&Event::Notice {
+                        peer: peer.name.clone(),
+                        text: "the zferry there is older and chooses its workers itself".to_owned(),
+                    });
+                    continue;
+                }
+                (Some(told), Some(_)) => told,
+                (None, Some(usual)) if usual > 1 => usize::from(usual),
+                (None, _) => continue,
+            };
+            self.observer.event(&Event::Workers {
+                peer: peer.name.clone(),
+                workers,
             });
         }
     }

@@ -114,7 +114,7 @@ async fn a_helper_that_knows_nothing_of_workers_is_not_told_of_them_and_the_user
     let mut from = peer("source", &source).await;
     let mut to = peer("target", &target).await;
     // What an older one says in its hello.
-    to.knows_workers = false;
+    to.workers = None;
     let told = Arc::new(Told::default());
     replicate(&by_several(1), &mut from, &mut to, &*told)
         .await
@@ -137,4 +137,25 @@ async fn a_helper_that_knows_nothing_of_workers_is_not_told_of_them_and_the_user
         "{notices:?}"
     );
     assert!(target.by_hand().look("backup/deep/a").is_some());
+}
+
+#[tokio::test]
+async fn what_a_side_chooses_by_itself_is_told_if_it_is_more_than_one() {
+    for (chosen, told) in [(None, None), (Some(1), None), (Some(3), Some(3))] {
+        let (source, target) = machines(&Faults::default());
+        let mut from = peer("source", &source).await;
+        let mut to = peer("target", &target).await;
+        from.workers = Some(1);
+        to.workers = chosen;
+        let events = Arc::new(Told::default());
+        replicate(&job(1), &mut from, &mut to, &*events)
+            .await
+            .unwrap();
+        let events = events.0.lock().unwrap();
+        let workers = events.iter().find_map(|event| match event {
+            Event::Workers { peer, workers } => Some((peer.as_str(), *workers)),
+            _ => None,
+        });
+        assert_eq!(workers, told.map(|workers| ("target", workers)));
+    }
 }
