@@ -142,7 +142,8 @@ impl Default for Opening {
 #[derive(Debug, Clone)]
 pub struct Tuner {
     level: usize,
-    /// The cheapest level that a transfer may begin with.
+    /// The cheapest level that a transfer may begin with: [`FIRST`] until the
+    /// beginning of one is over.
     first: usize,
     opening: Opening,
     known: [Option<Known>; LEVELS.len()],
@@ -280,6 +281,9 @@ impl Tuner {
             }
             Opening::Shows | Opening::Over => {}
         }
+        if self.opening == Opening::Over {
+            self.first = CHEAPEST;
+        }
     }
 
     /// The buffers on the way are full by now, or the link takes what it gets.
@@ -306,7 +310,6 @@ impl Tuner {
     /// The link is slow, as `window` shows.
     fn goes_on_compressed(&mut self, window: &Window) {
         self.level = self.first;
-        self.first = CHEAPEST;
         self.rate_before = Some(window.raw / window.seconds);
         self.probe();
     }

@@ -170,6 +170,22 @@ fn a_transfer_begins_with_what_those_before_it_have_learnt() {
 }
 
 #[test]
+fn once_a_link_has_proved_fast_the_next_transfer_begins_with_the_cheapest_level() {
+    let fast = Machine {
+        link: 2000.0,
+        zfs: 1000.0,
+        shared: 0.0,
+    };
+    assert_eq!(Tuner::default().level(), FIRST);
+    for data in [TEXT, MIX, NOISE] {
+        let (_, mut tuner) = tuned(fast, &[data; 300]);
+        assert_eq!(tuner.level(), 0);
+        tuner.begin();
+        assert_eq!(tuner.level(), CHEAPEST);
+    }
+}
+
+#[test]
 fn a_slow_link_gets_the_thorough_level_within_seconds() {
     let machine = Machine {
         link: 10.0 * MBIT,
