@@ -6,8 +6,7 @@
 //! at its end. One that finds nothing free goes on alone.
 //!
 //! A worker costs about 2 MiB (the block that it reads, and the one that it
-//! writes), and a zstd context: a few MiB up to level 7, ten or more at the
-//! highest.
+//! writes), and a zstd context.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -24,7 +24,7 @@ pub struct Peer {
     pub name: String,
     /// What it says about itself.
     pub about: About,
-    /// It may be told how many workers a transfer is to have.
+    /// Workers of a large transfer there; `None`: it may be told no number.
     pub(crate) workers: Option<u8>,
     pub(crate) reader: WireReader,
     pub(crate) writer: WireWriter,
