@@ -108,6 +108,14 @@ fn what_a_run_by_one_worker_left_is_completed_by_several() {
     ensure_equal(&source, &target, "after a resumed run");
 }
 
+fn workers_told(events: &[Event]) -> Vec<(&str, usize)> {
+    let told = events.iter().filter_map(|event| match event {
+        Event::Workers { peer, workers } => Some((peer.as_str(), *workers)),
+        _ => None,
+    });
+    told.collect()
+}
+
 #[tokio::test]
 async fn a_helper_that_knows_nothing_of_workers_is_not_told_of_them_and_the_user_is() {
     let (source, target) = machines(&Faults::default());
@@ -120,11 +128,7 @@ async fn a_helper_that_knows_nothing_of_workers_is_not_told_of_them_and_the_user
         .await
         .unwrap();
     let told = told.0.lock().unwrap();
-    let workers = told.iter().find_map(|event| match event {
-        Event::Workers { peer, workers } => Some((peer.as_str(), *workers)),
-        _ => None,
-    });
-    assert_eq!(workers, Some(("source", WORKERS)));
+    assert_eq!(workers_told(&told), [("source", WORKERS)]);
     let notices = told.iter().filter_map(|event| match event {
         Event::Notice { peer, text } => Some((peer.as_str(), text.as_str())),
         _ => None,
@@ -152,10 +156,10 @@ async fn what_a_side_chooses_by_itself_is_told_if_it_is_more_than_one() {
             .await
             .unwrap();
         let events = events.0.lock().unwrap();
-        let workers = events.iter().find_map(|event| match event {
-            Event::Workers { peer, workers } => Some((peer.as_str(), *workers)),
-            _ => None,
-        });
-        assert_eq!(workers, told.map(|workers| ("target", workers)));
+        let told: Vec<_> = told
+            .map(|workers| ("target", workers))
+            .into_iter()
+            .collect();
+        assert_eq!(workers_told(&events), told);
     }
 }

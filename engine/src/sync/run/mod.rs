@@ -55,6 +55,7 @@ mod admission;
 mod bequest;
 mod beside;
 mod commands;
+mod commit;
 mod confirm;
 mod conversations;
 mod error;

@@ -316,15 +316,7 @@ impl Round<'_> {
         let bases = plan.datasets.iter();
         let bases: Vec<_> = bases.map(|step| (step.target.clone(), step.guid)).collect();
         plan.datasets.splice(0..0, leftovers);
-        let mut transfers = Transfers {
-            source,
-            target: peer,
-            compression: self.compression,
-            workers: self.workers,
-            limiter: self.limiter.clone(),
-            observer: self.observer,
-            estimates: Vec::new(),
-        };
+        let mut transfers = self.transfers(source, peer);
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
         let estimated_bytes = transfers.estimates.iter().flatten().sum();

@@ -17,10 +17,7 @@ use crate::hold::BaseHold;
 use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::plan::{
-    self, DatasetPlan, Intermediary, Loss, OnRenamed, Taken, TreePlan, TreeRequest, plan_leftovers,
-    plan_tree,
-};
+use crate::plan::{self, Intermediary, Loss, OnRenamed, Taken, TreePlan, TreeRequest, plan_tree};
 use crate::protocol::message::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers, explained, find_renamed, vanished};
 use crate::stream::compress::Compression;
@@ -242,15 +239,7 @@ impl<'a> Round<'a> {
         let stale = Stale::find(side, source_tree, &self.sends.src, target_tree);
         let plan = self.plan(source_tree, &stale.tree, target)?;
         let target_tree = &stale.tree;
-        let mut transfers = Transfers {
-            source,
-            target: peer,
-            compression: self.compression,
-            workers: self.workers,
-            limiter: self.limiter.clone(),
-            observer: self.observer,
-            estimates: Vec::new(),
-        };
+        let mut transfers = self.transfers(source, peer);
         transfers.tell_skipped(&plan);
         transfers.estimate(source_tree, &plan).await?;
         if extent.needs_room {
@@ -283,6 +272,23 @@ impl<'a> Round<'a> {
         // Those that `begin` destroyed are listed still; missing is no error.
         marks.end(source, source_tree, tosend).await?;
         Ok(self.synced(target, &plan, &report, begun))
+    }
+
+    /// Transfers from `source` to `target`, as this run wants them.
+    pub(super) fn transfers<'t>(
+        &'t self,
+        source: &'t mut Peer,
+        target: &'t mut Peer,
+    ) -> Transfers<'t> {
+        Transfers {
+            source,
+            target,
+            compression: self.compression,
+            workers: self.workers,
+            limiter: self.limiter.clone(),
+            observer: self.observer,
+            estimates: Vec::new(),
+        }
     }
 
     pub(super) fn plan(
@@ -332,153 +338,6 @@ impl<'a> Round<'a> {
             on_renamed: OnRenamed::SendAll,
             taken: Taken::Named(&self.resource.names.tosend),
         }
-    }
-
-    /// Completes the parts of streams that an earlier run left when it was cut,
-    /// of snapshots that the source calls something else by now, since it
-    /// rotated for other targets. They arrive as `tosend`, to be committed as
-    /// what came late.
-    async fn complete_late(
-        &self,
-        source: &mut Peer,
-        source_tree: &[Dataset],
-        peer: &mut Peer,
-        target_tree: Vec<Dataset>,
-        target: &Target,
-    ) -> Result<Vec<Dataset>, TargetError> {
-        let tosend = &self.resource.names.tosend;
-        let request = self.request(source_tree, &target_tree, target);
-        let leftovers = TreePlan {
-            datasets: plan_leftovers(&request, Some(tosend))?,
-            ..TreePlan::default()
-        };
-        if leftovers.datasets.is_empty() {
-            return Ok(target_tree);
-        }
-        let mut transfers = Transfers {
-            source,
-            target: peer,
-            compression: self.compression,
-            workers: self.workers,
-            limiter: self.limiter.clone(),
-            observer: self.observer,
-            estimates: Vec::new(),
-        };
-        transfers.estimate(source_tree, &leftovers).await?;
-        transfers.run(&leftovers, &target.dst, false).await?;
-        Ok(self.side(&target.dst).tree(transfers.target).await?)
-    }
-
-    /// Commits what an earlier run had brought when it was cut, and what the
-    /// source calls something else by now, since it rotated for other targets.
-    /// Each dataset for itself: the rest of the tree may not have come.
-    async fn commit_late(
-        &self,
-        source_tree: &[Dataset],
-        peer: &mut Peer,
-        target_tree: Vec<Dataset>,
-        target: &Target,
-    ) -> Result<Vec<Dataset>, TargetError> {
-        let side = self.side(&self.sends.dst);
-        let mut committed = false;
-        let by_name = ByName::of(&target_tree);
-        for source in source_tree {
-            let name = source.name.rebase(&self.sends.src, &target.dst)?;
-            let Some(there) = by_name.get(&name) else {
-                continue;
-            };
-            let tosend = &self.resource.names.tosend;
-            let Some(left) = there.snapshot_by_name(tosend) else {
-                continue;
-            };
-            let is_base = source
-                .snapshot_by_guid(left.guid)
-                .is_some_and(|known| known.short != *tosend)
-                || source.bookmarks.iter().any(|mark| mark.guid == left.guid);
-            let is_being_sent = source
-                .snapshot_by_name(tosend)
-                .is_some_and(|sending| sending.guid == left.guid);
-            if is_base && !is_being_sent {
-                let dataset = Side {
-                    root: &name,
-                    scope: Scope::One,
-                    ..side
-                };
-                let there = std::slice::from_ref(there);
-                let base = (SnapshotName::new(name.clone(), tosend.clone())?, left.guid);
-                dataset.keep_base(peer, there, &[base]).await?;
-                dataset.rotate(peer, there).await?;
-                committed = true;
-            }
-        }
-        if committed {
-            let target_side = Side {
-                root: &target.dst,
-                ..side
-            };
-            return Ok(target_side.tree(peer).await?);
-        }
-        Ok(target_tree)
-    }
-
-    /// The target's commit: looks whether everything is there, then rotates.
-    async fn commit(
-        &self,
-        peer: &mut Peer,
-        plan: &TreePlan,
-        side: Side<'_>,
-    ) -> Result<(), TargetError> {
-        let tree = side.tree(peer).await?;
-        let mut to_rotate = false;
-        let mut bases = Vec::new();
-        let by_name = ByName::of(&tree);
-        for step in &plan.datasets {
-            let found = by_name.get(&step.target.dataset);
-            let found = found.and_then(|dataset| dataset.snapshot_by_guid(step.guid));
-            match found {
-                None => {
-                    let snapshot = step.target.clone();
-                    return Err(TargetError::NotThere { snapshot });
-                }
-                // Unless it was rotated by an earlier run, or renamed by hand.
-                Some(found) => {
-                    to_rotate |= found.short == self.resource.names.tosend;
-                    let name = step.target.dataset.snapshot(&found.short)?;
-                    bases.push((name, found.guid));
-                }
-            }
-        }
-        side.keep_base(peer, &tree, &bases).await?;
-        if !to_rotate {
-            return Ok(());
-        }
-        let root_has_tosend = tree
-            .first()
-            .is_some_and(|root| root.snapshot_by_name(&self.resource.names.tosend).is_some());
-        if root_has_tosend {
-            return Ok(side.rotate(peer, &tree).await?);
-        }
-        // A child that was added after its root had been rotated.
-        for step in plan
-            .datasets
-            .iter()
-            .filter(|step| self.is_tosend(step, &by_name))
-        {
-            let child = Side {
-                root: &step.target.dataset,
-                scope: Scope::One,
-                ..side
-            };
-            let child_tree = child.tree(peer).await?;
-            child.rotate(peer, &child_tree).await?;
-        }
-        Ok(())
-    }
-
-    fn is_tosend(&self, step: &DatasetPlan, tree: &ByName<'_>) -> bool {
-        let there = tree.get(&step.target.dataset);
-        let tosend = there.and_then(|there| there.snapshot_by_name(&self.resource.names.tosend));
-        tosend.is_some_and(|tosend| tosend.guid == step.guid)
     }
 
     /// A pool without bookmarks can be replicated all the same; then a target
