@@ -31,8 +31,9 @@ pub use api::{DEVICE_PATH, Unavailable, device_exists};
 pub use errno::{Errno, ErrorKind};
 pub use error::{Cause, Error, ItemError, LibzfsError, Operation};
 pub use handle::{
-    Dataset, DatasetKind, DatasetRename, Depth, Encryption, Handle, KeyStatus, Pool, PropertyInfo,
-    RecursiveRename, ResumeToken, Snapshot, SnapshotId, ValueKind, Version, with_handle,
+    Dataset, DatasetKind, DatasetRename, Depth, Encryption, Handle, KeyStatus, Listed, Pool,
+    PropertyInfo, RecursiveRename, ResumeToken, Snapshot, SnapshotId, ValueKind, Version,
+    with_handle,
 };
 pub use libzfs_sys::{LoadError, REPLAY_RECORD_BYTES};
 pub use lzc::{

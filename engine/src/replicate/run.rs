@@ -77,17 +77,20 @@ pub(super) async fn attempt(
         dataset: job.source.clone(),
         renamed: None,
     };
-    if !job.rehearsal {
-        let purpose = format!("replicate of {}", job.source);
-        target.claim(&job.target, job.scope, &purpose).await?;
-    }
-    let listed = source.tree(&job.source, job.scope).await?;
-    let mut source_tree = listed.ok_or_else(|| no_source(source))?;
-    let mut target_tree = match as_if {
-        AsIf::ItIs => target.tree(&job.target, job.scope).await?,
-        AsIf::MovedAway => None,
-    }
-    .unwrap_or_default();
+    let claimed_and_listed = async {
+        if !job.rehearsal {
+            let purpose = format!("replicate of {}", job.source);
+            target.claim(&job.target, job.scope, &purpose).await?;
+        }
+        match as_if {
+            AsIf::ItIs => target.tree(&job.target, job.scope).await,
+            AsIf::MovedAway => Ok(None),
+        }
+    };
+    // With many datasets and nothing to do this is what a run takes.
+    let (here, there) = tokio::join!(source.tree(&job.source, job.scope), claimed_and_listed);
+    let mut target_tree = there?.unwrap_or_default();
+    let mut source_tree = here?.ok_or_else(|| no_source(source))?;
     if target_tree.is_empty() {
         ensure_not_renamed(job, &source_tree, target).await?;
     }

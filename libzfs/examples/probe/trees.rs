@@ -82,8 +82,16 @@ pub fn create_and_walk(probe: &Probe) -> Result<()> {
     zfs(&["create", &probe.name("tree/a/deep")])?;
     zfs(&["create", "-s", "-V", "16M", &probe.name("tree/vol")])?;
     zfs(&["set", "quota=100M", &b])?;
+    zfs(&["snapshot", &probe.name("tree/a@one")])?;
 
-    let tree = with_handle(|handle| handle.tree(&root, Depth::All))?;
+    let listed = with_handle(|handle| handle.tree(&root, Depth::All))?;
+    for of_tree in &listed {
+        let name = &of_tree.dataset.name;
+        let alone = with_handle(|handle| handle.snapshots(name))?;
+        ensure!(of_tree.snapshots == alone, "{name}: {of_tree:?}");
+    }
+    ensure!(listed[1].snapshots.len() == 1, "{:?}", listed[1]);
+    let tree: Vec<_> = listed.into_iter().map(|listed| listed.dataset).collect();
     let names: Vec<&str> = tree.iter().map(|dataset| dataset.name.as_str()).collect();
     let expected: Vec<String> = ["tree", "tree/a", "tree/a/deep", "tree/b", "tree/vol"]
         .map(|name| probe.name(name))
@@ -125,7 +133,10 @@ pub fn create_and_walk(probe: &Probe) -> Result<()> {
     ensure!(used.source == PropertySource::None, "{used:?}");
 
     let alone = with_handle(|handle| handle.tree(&root, Depth::One))?;
-    ensure!(alone.len() == 1 && alone[0].name == root, "{alone:?}");
+    ensure!(
+        alone.len() == 1 && alone[0].dataset.name == root,
+        "{alone:?}"
+    );
 
     for absent in [probe.name("absent"), "zferry_test_absent/pool".to_owned()] {
         fails(

@@ -6,6 +6,8 @@ use libzfs_sys::bindings::{ZFS_TYPE_FILESYSTEM, ZFS_TYPE_VOLUME};
 
 use super::Handle;
 use super::object::Object;
+use super::snapshot::{Snapshot, snapshots_of};
+use crate::errno::ErrorKind;
 use crate::error::{Error, Operation};
 use crate::mounts::mounted_datasets;
 use crate::nvlist::{NvError, NvListRef};
@@ -91,6 +93,15 @@ pub struct Dataset {
     pub properties: Vec<Property>,
 }
 
+/// A dataset of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// What it is.
+    pub dataset: Dataset,
+    /// Its snapshots, oldest first (by createtxg).
+    pub snapshots: Vec<Snapshot>,
+}
+
 impl Dataset {
     /// The property of this name.
     #[must_use]
@@ -114,24 +125,33 @@ impl Handle {
     }
 
     /// `root`, and with [`Depth::All`] everything below it: parents before
-    /// children, siblings in the order of names. Not atomic against others;
-    /// datasets that go away meanwhile are left out. One ioctl per dataset, one
-    /// more for each list of children. Source: `zfs_iter_filesystems`.
+    /// children, siblings in the order of names, each with its snapshots. Not
+    /// atomic against others; datasets that go away meanwhile are left out. One
+    /// ioctl per dataset and snapshot, one more for each list of them. Source:
+    /// `zfs_iter_filesystems`, `zfs_iter_snapshots`.
     ///
     /// # Errors
     /// `NotFound` if `root` does not exist, `Permission`, `Io`, `Invalid`.
-    pub fn tree(&self, root: &str, depth: Depth) -> Result<Vec<Dataset>, Error> {
+    pub fn tree(&self, root: &str, depth: Depth) -> Result<Vec<Listed>, Error> {
         let mounted = mounted_datasets();
-        let mut datasets = Vec::new();
+        let mut listed = Vec::new();
         // Next one last. ZFS limits names, and so the depth, to 256 bytes.
         let mut pending = vec![self.open_dataset(root)?];
         while let Some(object) = pending.pop() {
-            datasets.push(self.read(&object, &mounted)?);
+            let snapshots = match snapshots_of(&object) {
+                Ok(snapshots) => snapshots,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            listed.push(Listed {
+                dataset: self.read(&object, &mounted)?,
+                snapshots,
+            });
             if depth == Depth::All {
                 pending.extend(object.children()?.into_iter().rev());
             }
         }
-        Ok(datasets)
+        Ok(listed)
     }
 
     /// Names of the datasets right below one, sorted. One ioctl for each.

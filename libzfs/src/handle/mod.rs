@@ -26,7 +26,7 @@ use crate::api::{Unavailable, libraries_and_module};
 use crate::errno::Errno;
 use crate::error::{Cause, Error, LibzfsError, Operation};
 
-pub use dataset::{Dataset, DatasetKind, Depth, Encryption, KeyStatus};
+pub use dataset::{Dataset, DatasetKind, Depth, Encryption, KeyStatus, Listed};
 pub use pool::{Pool, Version};
 pub use property::{PropertyInfo, ValueKind};
 pub use rename::{DatasetRename, RecursiveRename};

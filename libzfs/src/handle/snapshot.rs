@@ -7,7 +7,6 @@ use super::dataset::reported_number;
 use super::object::{Object, SnapshotDetail};
 use crate::error::{Error, Operation};
 use crate::nvlist::{NvError, NvListRef};
-use crate::property::{Property, read_properties};
 
 /// A snapshot's name and identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,8 +43,6 @@ pub struct Snapshot {
     pub ivset_guid: Option<u64>,
     /// Marked for destruction with its last hold or clone.
     pub defer_destroy: bool,
-    /// Properties set on it or inherited by it, as for datasets.
-    pub properties: Vec<Property>,
 }
 
 impl Handle {
@@ -79,21 +76,25 @@ impl Handle {
     /// # Errors
     /// `NotFound`, `Permission`, `Io`.
     pub fn snapshots(&self, dataset: &str) -> Result<Vec<Snapshot>, Error> {
-        let object = self.open_dataset(dataset)?;
-        let mut read_all: Result<Vec<Snapshot>, NvError> = Ok(Vec::new());
-        object.snapshots(SnapshotDetail::Statistics, &mut |snapshot| {
-            if let Ok(snapshots) = &mut read_all {
-                match read(&snapshot) {
-                    Ok(snapshot) => snapshots.push(snapshot),
-                    Err(error) => read_all = Err(error),
-                }
-            }
-        })?;
-        let mut snapshots =
-            read_all.map_err(|error| Error::new(Operation::ListSnapshots, dataset, error))?;
-        snapshots.sort_by_key(|snapshot| snapshot.id.createtxg);
-        Ok(snapshots)
+        snapshots_of(&self.open_dataset(dataset)?)
     }
+}
+
+/// The snapshots of an open dataset, as in [`Handle::snapshots`].
+pub(super) fn snapshots_of(object: &Object<'_>) -> Result<Vec<Snapshot>, Error> {
+    let mut read_all: Result<Vec<Snapshot>, NvError> = Ok(Vec::new());
+    object.snapshots(SnapshotDetail::Statistics, &mut |snapshot| {
+        if let Ok(snapshots) = &mut read_all {
+            match read(&snapshot) {
+                Ok(snapshot) => snapshots.push(snapshot),
+                Err(error) => read_all = Err(error),
+            }
+        }
+    })?;
+    let mut snapshots =
+        read_all.map_err(|error| Error::new(Operation::ListSnapshots, &object.name(), error))?;
+    snapshots.sort_by_key(|snapshot| snapshot.id.createtxg);
+    Ok(snapshots)
 }
 
 /// Numbers of the two properties that a simple snapshot has.
@@ -109,12 +110,11 @@ fn short_name(full: &str) -> String {
 }
 
 fn read(object: &Object<'_>) -> Result<Snapshot, NvError> {
-    let full = object.name();
     let list = object.properties();
     let number = |name: &str| list.map_or(Ok(0), |list| reported_number(list, name));
     Ok(Snapshot {
         id: SnapshotId {
-            name: short_name(&full),
+            name: short_name(&object.name()),
             guid: number("guid")?,
             createtxg: number("createtxg")?,
         },
@@ -126,7 +126,6 @@ fn read(object: &Object<'_>) -> Result<Snapshot, NvError> {
         written_bytes: number("written")?,
         ivset_guid: Some(number("ivsetguid")?).filter(|&guid| guid != 0),
         defer_destroy: number("defer_destroy")? != 0,
-        properties: list.map_or(Ok(Vec::new()), |list| read_properties(list, &full))?,
     })
 }
 

@@ -10,15 +10,15 @@ use crate::zfs::{
 };
 
 impl Kernel {
-    /// A dataset with its snapshots and bookmarks, which are listed here.
+    /// A dataset with its snapshots and bookmarks; the latter are listed here.
     pub(super) fn dataset(
         &self,
         handle: &Handle,
-        found: libzfs::Dataset,
+        listed: libzfs::Listed,
     ) -> Result<Dataset, ZfsError> {
-        let snapshots = handle
-            .snapshots(&found.name)
-            .map_err(|error| translated(&error))?
+        let found = listed.dataset;
+        let snapshots = listed
+            .snapshots
             .into_iter()
             .filter_map(|snapshot| {
                 Some(Snapshot {

@@ -80,7 +80,7 @@ impl Zfs for Kernel {
             for dataset in found {
                 match self.dataset(handle, dataset) {
                     Ok(dataset) => datasets.push(dataset),
-                    // Destroyed between the two listings.
+                    // Destroyed since it was listed.
                     Err(error) if error.kind == ZfsErrorKind::NotFound => {}
                     Err(error) => return Err(error),
                 }
