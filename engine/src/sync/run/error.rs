@@ -245,10 +245,12 @@ impl TargetError {
     #[must_use]
     pub fn state_left(&self) -> Option<String> {
         match self {
+            // The source may have a fresh `tosend`.
+            Self::Replicate(ReplicateError::Conflicts { .. })
+            | Self::RootOfPool { .. }
+            | Self::NoRoom { .. }
+            | Self::NothingBut { .. } => Some("nothing was changed on the target".to_owned()),
             Self::Replicate(error) => error.state_left(),
-            Self::RootOfPool { .. } | Self::NoRoom { .. } | Self::NothingBut { .. } => {
-                Some("nothing was changed on the target".to_owned())
-            }
             Self::NotSwapped { new, .. } => Some(format!(
                 "{new} is whole and committed; nothing was destroyed"
             )),

@@ -29,6 +29,9 @@ fn a_diverged_dataset_keeps_its_whole_tree_from_changing_and_is_told_as_diverged
         let error = report.resources[0].targets[0].outcome.as_ref().unwrap_err();
         assert_eq!(error.family(), Family::BrokenChain, "{error}");
         assert_eq!(error.trouble(), TroubleKind::Diverged);
+        // `update` has taken a fresh `tosend` on the source.
+        let state = error.state_left().unwrap();
+        assert_eq!(state, "nothing was changed on the target");
         let TargetError::Replicate(ReplicateError::Conflicts { conflicts, .. }) = error else {
             panic!("{error}")
         };
