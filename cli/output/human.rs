@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use engine::event::{Event, Observer};
+use engine::stream::compress::Compression;
 use indicatif::HumanBytes;
 
 use super::progress::Progress;
@@ -114,19 +115,22 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             guid,
             raw_bytes,
             wire_bytes,
+            came_to,
             milliseconds,
             ..
-        } => (
-            Verbosity::Steps,
-            format!(
-                "{snapshot} -> {target}: guid {guid}, {}",
-                amount(
-                    *raw_bytes,
-                    *wire_bytes,
-                    Duration::from_millis(*milliseconds)
-                )
-            ),
-        ),
+        } => {
+            let time = Duration::from_millis(*milliseconds);
+            let amount = amount(*raw_bytes, *wire_bytes, time);
+            let came_to = match came_to {
+                Some(Compression::Level(level)) => format!(", zstd {level} at last"),
+                Some(Compression::Off) => ", stored at last".to_owned(),
+                Some(Compression::Adaptive) | None => String::new(),
+            };
+            (
+                Verbosity::Steps,
+                format!("{snapshot} -> {target}: guid {guid}, {amount}{came_to}"),
+            )
+        }
         Event::UpToDate { snapshot, target } => (
             Verbosity::Steps,
             format!("{target} is up to date with {snapshot}"),
@@ -253,6 +257,7 @@ pub fn seconds(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use engine::error::Family;
+    use engine::name::{Guid, SnapshotName};
 
     use super::*;
 
@@ -277,6 +282,28 @@ mod tests {
         assert_eq!(amount(0, 64, Duration::ZERO), "0 B in 0.0 s");
         assert_eq!(seconds(Duration::from_secs(59)), "59 s");
         assert_eq!(seconds(Duration::from_secs(187)), "3m7s");
+    }
+
+    #[test]
+    fn what_compression_came_to_is_said_with_the_transfer() {
+        let done = |came_to| Event::TransferDone {
+            peer: "beta".to_owned(),
+            snapshot: SnapshotName::parse("tank/a@x").unwrap(),
+            target: SnapshotName::parse("backup/a@x").unwrap(),
+            guid: Guid(1),
+            raw_bytes: 1 << 20,
+            wire_bytes: 1 << 20,
+            came_to,
+            milliseconds: 1000,
+        };
+        let said = |came_to| line(&done(came_to), Verbosity::Steps).1;
+        let unsaid = said(None);
+        for (came_to, words) in [
+            (Compression::Level(-3), ", zstd -3 at last"),
+            (Compression::Off, ", stored at last"),
+        ] {
+            assert_eq!(said(Some(came_to)), format!("{unsaid}{words}"));
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::plan::DiscardReason;
+use crate::stream::compress::Compression;
 use crate::zfs::PropertyRefusal;
 
 /// Takes events. Called from the driver's task: must not block.
@@ -213,6 +214,10 @@ pub enum Event {
         raw_bytes: u64,
         /// Bytes on the wire.
         wire_bytes: u64,
+        /// The compression that was chosen in the end, if that was left to the
+        /// source.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        came_to: Option<Compression>,
         /// Time from request to answer.
         milliseconds: u64,
     },

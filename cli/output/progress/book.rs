@@ -333,6 +333,7 @@ mod tests {
             guid: Guid(1),
             raw_bytes: mib * MIB,
             wire_bytes: mib * MIB / 4,
+            came_to: None,
             milliseconds: 1,
         }
     }

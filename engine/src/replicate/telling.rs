@@ -78,6 +78,7 @@ impl<'a> Telling<'a> {
             guid: step.guid,
             raw_bytes: moved.raw_bytes,
             wire_bytes: moved.wire_bytes,
+            came_to: moved.came_to,
             milliseconds: u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
         if !moved.refused.is_empty() {

@@ -27,6 +27,7 @@ use crate::plan::DatasetPlan;
 use crate::protocol::message::{Abort, Failure, Reply, Request};
 use crate::stream::compress::Compression;
 use crate::stream::frame::{Frame, Kind};
+use crate::stream::outbound::StreamEnd;
 use crate::zfs::PropertyRefusal;
 
 /// What a transfer moved.
@@ -38,6 +39,8 @@ pub struct Moved {
     pub wire_bytes: u64,
     /// Properties that the target did not take.
     pub refused: Vec<PropertyRefusal>,
+    /// What [`Compression::Adaptive`] came to, as the source tells.
+    pub came_to: Option<Compression>,
 }
 
 impl Moved {
@@ -47,6 +50,7 @@ impl Moved {
         self.wire_bytes += more.wire_bytes;
         // The same properties go with each.
         self.refused = more.refused;
+        self.came_to = more.came_to.or(self.came_to);
     }
 }
 
@@ -257,6 +261,9 @@ impl Switch<'_> {
     /// The whole stream has come: its end goes to the target, whose verdict
     /// counts.
     async fn end(&mut self, ends: &mut Ends<'_>, end: Frame) -> Result<Moved, PeerError> {
+        self.moved.came_to = serde_json::from_slice(end.payload())
+            .ok()
+            .and_then(|end: StreamEnd| end.came_to);
         let sent = ends.target.writer.send(end);
         let sent = self.meter.watch(&self.moved, sent);
         let sent = match ends.target.limits.stall_max {

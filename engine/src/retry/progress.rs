@@ -121,6 +121,7 @@ mod tests {
                 guid: Guid(1),
                 raw_bytes: 1,
                 wire_bytes: 1,
+                came_to: None,
                 milliseconds: 1,
             });
             assert_eq!(progress.take(), expected);

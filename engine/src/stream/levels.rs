@@ -100,6 +100,14 @@ impl Levels {
         self.state().tuner.clone()
     }
 
+    /// What was chosen here, after all that has gone out.
+    #[must_use]
+    pub fn came_to(&self) -> Option<Compression> {
+        let chosen = || LEVELS[self.state().tuner.level()];
+        let is_chosen_here = self.compression == Compression::Adaptive;
+        is_chosen_here.then(|| chosen().map_or(Compression::Off, Compression::Level))
+    }
+
     /// The level for the next block.
     #[must_use]
     pub fn next(&self) -> Level {
@@ -191,6 +199,7 @@ mod tests {
             let stored = given.iter().filter(|level| **level == 0).count();
             assert!(stored < 40, "{stored} were stored of {at_once} at once");
             assert!(levels.next().zstd.is_some());
+            assert!(matches!(levels.came_to(), Some(Compression::Level(_))));
         }
     }
 

@@ -22,6 +22,9 @@ pub struct StreamEnd {
     pub raw_bytes: u64,
     /// [`Digest`] over all frames, in hexadecimal.
     pub digest: String,
+    /// What [`Compression::Adaptive`] came to. For the log; nobody relies on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came_to: Option<Compression>,
 }
 
 /// The hash of a whole stream: blake3 over the number, length and blake3 hash
@@ -51,6 +54,7 @@ impl Digest {
             frames: self.frames,
             raw_bytes: self.raw_bytes,
             digest: self.hasher.finalize().to_hex().to_string(),
+            came_to: None,
         }
     }
 }
@@ -279,7 +283,11 @@ impl Outbound {
             sequence,
             digest,
         } = &self.numbers;
-        let end = serde_json::to_vec(&digest.end()).expect("plain data always serializes");
+        let end = StreamEnd {
+            came_to: self.levels.came_to(),
+            ..digest.end()
+        };
+        let end = serde_json::to_vec(&end).expect("plain data always serializes");
         Frame::stored(Kind::End, *transfer, *sequence, &end)
     }
 }

@@ -11,7 +11,7 @@ use super::{Faults, go, job, machines, peer};
 use crate::event::{Event, Observer, WaitingFor};
 use crate::helper::Workers;
 use crate::protocol::pulse::WaitsFor;
-use crate::replicate::replicate;
+use crate::replicate::{Job, replicate};
 use crate::stream::compress::Compression;
 use crate::zfs::ZfsErrorKind;
 use crate::zfs::model::Fault;
@@ -132,6 +132,33 @@ fn counts(events: &Mutex<Vec<(Instant, Event)>>) -> (usize, u64, usize, usize, u
         }
     }
     counts
+}
+
+#[tokio::test]
+async fn what_the_compression_came_to_is_told_where_it_was_left_to_the_source() {
+    for (compression, is_told) in [
+        (Compression::Adaptive, true),
+        (Compression::Level(3), false),
+    ] {
+        let (source, target) = machines(&Faults::default());
+        let recorder = Recorder::default();
+        let mut from = peer("source", &source).await;
+        let mut to = peer("target", &target).await;
+        let job = Job {
+            compression,
+            ..job(1)
+        };
+        replicate(&job, &mut from, &mut to, &recorder)
+            .await
+            .unwrap();
+        let events = recorder.0.lock().unwrap();
+        let came_to = events.iter().filter_map(|(_, event)| match event {
+            Event::TransferDone { came_to, .. } => Some(came_to),
+            _ => None,
+        });
+        let told: Vec<bool> = came_to.map(Option::is_some).collect();
+        assert_eq!(told, [is_told; 3], "{compression:?}");
+    }
 }
 
 #[tokio::test]
