@@ -77,18 +77,19 @@ pub(super) async fn attempt(
         dataset: job.source.clone(),
         renamed: None,
     };
-    let claimed_and_listed = async {
-        if !job.rehearsal {
-            let purpose = format!("replicate of {}", job.source);
-            target.claim(&job.target, job.scope, &purpose).await?;
-        }
+    if !job.rehearsal {
+        let purpose = format!("replicate of {}", job.source);
+        target.claim(&job.target, job.scope, &purpose).await?;
+    }
+    // Both after the claim: whoever had it before may have changed the source.
+    let there = async {
         match as_if {
             AsIf::ItIs => target.tree(&job.target, job.scope).await,
             AsIf::MovedAway => Ok(None),
         }
     };
     // With many datasets and nothing to do this is what a run takes.
-    let (here, there) = tokio::join!(source.tree(&job.source, job.scope), claimed_and_listed);
+    let (here, there) = tokio::join!(source.tree(&job.source, job.scope), there);
     let mut target_tree = there?.unwrap_or_default();
     let mut source_tree = here?.ok_or_else(|| no_source(source))?;
     if target_tree.is_empty() {

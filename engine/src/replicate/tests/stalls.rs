@@ -143,6 +143,24 @@ async fn whichever_operation_hangs_the_run_ends_in_bounded_time_and_the_next_one
 }
 
 #[tokio::test]
+async fn nothing_is_listed_before_the_target_is_claimed() {
+    let faults = Faults::default();
+    let (source, target) = machines(&faults);
+    let state = tempfile::tempdir().unwrap();
+    let claims = ClaimFolder::below(state.path()).with_patience(Duration::ZERO);
+    let mut other = claiming("target", &target, &claims).await;
+    let job = job(1);
+    other.claim(&job.target, job.scope, "a test").await.unwrap();
+    let mut from = claiming("source", &source, &claims).await;
+    let mut to = claiming("target", &target, &claims).await;
+    let error = replicate(&job, &mut from, &mut to, &Silent).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("in use by"), "{error}");
+    // The other run may change the source as well until it is done.
+    assert_eq!(faults.operations(), 0);
+}
+
+#[tokio::test]
 async fn both_sides_list_at_the_same_time() {
     let faults = Faults::default();
     let _thaw = Thaw(faults.clone());
