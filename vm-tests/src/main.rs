@@ -65,7 +65,7 @@ enum Task {
     },
     /// Measures many small datasets, beside syncoid
     BenchMany {
-        /// How many
+        /// How many: a multiple of 20, which is a group of them
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..))]
         datasets: u16,
         /// How often
