@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::helper::Authorization;
 use crate::name::DatasetName;
+use crate::protocol::failure::Abort;
 use crate::protocol::hello as greeting;
-use crate::protocol::message::{Abort, Reply, Request};
+use crate::protocol::message::{Reply, Request};
 use crate::stream::outbound::StreamEnd;
 use crate::zfs::userland::answer_here;
 

@@ -2,7 +2,8 @@
 
 use crate::copies;
 use crate::name::DatasetName;
-use crate::protocol::message::{Failure, Request};
+use crate::protocol::failure::Failure;
+use crate::protocol::message::Request;
 use crate::zfs::Base;
 
 /// The datasets (with everything below them) that requests may name.

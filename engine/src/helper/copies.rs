@@ -5,7 +5,7 @@
 
 use crate::copies;
 use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
-use crate::protocol::message::Failure;
+use crate::protocol::failure::Failure;
 use crate::zfs::{Dataset, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 /// Renames a dataset if it is still the one that was looked at.

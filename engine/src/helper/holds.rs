@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use crate::hold::{Held, HoldTag};
 use crate::name::{DatasetName, Guid, SnapshotName};
-use crate::protocol::message::{Failure, Reply};
+use crate::protocol::failure::Failure;
+use crate::protocol::message::Reply;
 use crate::zfs::{Dataset, Scope, Zfs, ZfsError, ZfsErrorKind};
 
 use super::requests::still_the_same;

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use crate::hold::HoldTag;
 use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::protocol::failure::Failure;
 use crate::protocol::message::{
-    Failure, LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request, TOKEN_BYTES_MAX,
+    LISTING_PART_ENTRIES, NAMES_MAX, PATH_BYTES_MAX, Reply, Request, TOKEN_BYTES_MAX,
 };
 use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 

@@ -17,7 +17,7 @@ use super::activity::Activity;
 use super::crew::Died;
 use super::workforce::{Workers, Workforce};
 use crate::peer::wire::{Gone, WireWriter};
-use crate::protocol::message::{Abort, Failure};
+use crate::protocol::failure::{Abort, Failure};
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::compress::Compression;
 use crate::stream::frame::{Frame, Kind};

@@ -9,7 +9,8 @@ use super::activity::Activity;
 use super::join::Desk;
 use super::serve::{Session, Turn};
 use crate::peer::wire::{WireError, WireWriter};
-use crate::protocol::message::{Failure, Reply, Request};
+use crate::protocol::failure::Failure;
+use crate::protocol::message::{Reply, Request};
 use crate::stream::frame::{FrameError, Kind};
 use crate::transport::bundle::{self, LINKS_MAX};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::stall::Stalled;
 use super::wire::WireError;
 use crate::error::Family;
-use crate::protocol::message::Failure;
+use crate::protocol::failure::Failure;
 
 /// Which peer, what was wanted of it, and why it did not happen.
 #[derive(Debug, thiserror::Error)]

@@ -316,7 +316,7 @@ impl Peer {
     /// `purpose` says what for, to whoever comes second.
     ///
     /// # Errors
-    /// [`PeerError`], with [`crate::protocol::message::Failure::Claimed`] if
+    /// [`PeerError`], with [`crate::protocol::failure::Failure::Claimed`] if
     /// another driver has it.
     pub async fn claim(
         &mut self,

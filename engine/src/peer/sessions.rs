@@ -21,8 +21,9 @@ use futures_util::stream;
 use super::client::Peer;
 use super::error::PeerError;
 use crate::event::{Event, Observer};
+use crate::protocol::failure::Failure;
 use crate::protocol::join::Token;
-use crate::protocol::message::{Failure, Reply, Request};
+use crate::protocol::message::{Reply, Request};
 use crate::transport::bundle::{self, LINKS_MAX};
 use crate::transport::{Link, Reopen};
 

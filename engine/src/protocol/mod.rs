@@ -10,6 +10,7 @@
 //!
 //! No I/O here: these are the words, `peer` and `helper` speak them.
 
+pub mod failure;
 pub mod hello;
 pub mod join;
 pub mod message;

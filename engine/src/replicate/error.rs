@@ -6,7 +6,7 @@ use crate::error::Family;
 use crate::name::{DatasetName, NameError, SnapshotName};
 use crate::peer::PeerError;
 use crate::plan::{Conflict, Hosts, Kin};
-use crate::protocol::message::Failure;
+use crate::protocol::failure::Failure;
 use crate::zfs::ZfsErrorKind;
 
 /// A replication that failed, with the state it leaves.

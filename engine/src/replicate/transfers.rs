@@ -18,7 +18,8 @@ use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{DatasetPlan, Skipped, Step, TreePlan};
-use crate::protocol::message::{Failure, NAMES_MAX};
+use crate::protocol::failure::Failure;
+use crate::protocol::message::NAMES_MAX;
 use crate::stream::compress::Compression;
 use crate::zfs::{Base, ByName, Dataset, ZfsErrorKind};
 

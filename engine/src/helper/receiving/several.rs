@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::{Feeding, Receiving, Stop};
 use crate::helper::crew::{self, Dealer, Taker};
 use crate::helper::workforce::Hired;
-use crate::protocol::message::Failure;
+use crate::protocol::failure::Failure;
 use crate::protocol::pulse::WaitsFor;
 use crate::stream::frame::{Frame, FrameError, Header, Kind};
 use crate::stream::inbound::Unpacker;

@@ -52,7 +52,7 @@ fn words_of_a_peer_cannot_steer_a_terminal() {
 
 #[test]
 fn errno_and_named_kinds_survive_the_wire() {
-    use crate::zfs::ZfsErrorKind;
+    use crate::zfs::{ZfsError, ZfsErrorKind};
     for kind in [ZfsErrorKind::Modified, ZfsErrorKind::Other(1044)] {
         let reply = Reply::Failed(ZfsError::new("receive", "a@b", kind).into());
         let text = serde_json::to_string(&reply).unwrap();

@@ -18,7 +18,7 @@ use crate::limit::Limiter;
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{self, Intermediary, Loss, OnRenamed, Taken, TreePlan, TreeRequest, plan_tree};
-use crate::protocol::message::Failure;
+use crate::protocol::failure::Failure;
 use crate::replicate::{ReplicateError, Report, Transfers, explained, find_renamed, vanished};
 use crate::stream::compress::Compression;
 use crate::sync::config::{KeepOld, NodeName, OnModified, Resource, Sends, Service, Target};
