@@ -348,14 +348,17 @@ fn sweep(first_runs: u32, fault: Fault) -> u64 {
     unreachable!("a run has a bounded number of operations")
 }
 
+/// What strikes in a sweep over all operations of a run.
+const KINDS: [Fault; 4] = [
+    Fault::CrashBefore,
+    Fault::CrashMidway,
+    Fault::CrashAfter,
+    Fault::Error(ZfsErrorKind::Io),
+];
+
 #[test]
 fn a_run_may_be_cut_at_any_operation() {
-    for fault in [
-        Fault::CrashBefore,
-        Fault::CrashMidway,
-        Fault::CrashAfter,
-        Fault::Error(ZfsErrorKind::Io),
-    ] {
+    for fault in KINDS {
         for first_runs in [0, 1] {
             let points = sweep(first_runs, fault);
             assert!(points > 10, "only {points} operations were tried");

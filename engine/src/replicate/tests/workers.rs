@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use super::{PATIENCE, Silent, Told, about, cut_run, ensure_equal, helper, job, machines, write};
+use super::{
+    KINDS, PATIENCE, Silent, Told, about, cut_run, ensure_equal, helper, job, machines, write,
+};
 use crate::event::Event;
 use crate::helper::{Authorization, Helper, Workers, Workforce, serve};
 use crate::peer::Peer;
 use crate::plan::Step;
 use crate::replicate::{Job, ReplicateError, Report, replicate};
 use crate::transport::local;
-use crate::zfs::ZfsErrorKind;
-use crate::zfs::model::{Fault, Faults, Model};
+use crate::zfs::model::{Faults, Model};
 
 const WORKERS: usize = 4;
 
@@ -57,7 +58,7 @@ fn block_on<T>(work: impl Future<Output = T>) -> T {
 
 #[test]
 fn a_run_by_several_workers_may_be_cut_at_any_operation() {
-    for fault in [Fault::CrashMidway, Fault::Error(ZfsErrorKind::Io)] {
+    for fault in KINDS {
         for first_runs in [0, 1] {
             let mut points = 0;
             for operation in 1.. {
