@@ -35,6 +35,7 @@ fn ensure_limited(ran: &Ran, peer: &str) {
     assert_eq!(done.len(), 1, "{ran:?}");
     let wire_bytes = done[0]["wire_bytes"].as_u64().unwrap();
     assert!(wire_bytes > 4 << 20, "{done:?}");
+    assert!(!done[0]["came_to"].is_null(), "{done:?}");
     // The last frame is not waited for, and a tenth of a second is for free.
     let due = (wire_bytes - (1 << 20) - 64) * 1000 / (1 << 20) - 100;
     let milliseconds = done[0]["milliseconds"].as_u64().unwrap();

@@ -262,9 +262,7 @@ impl Switch<'_> {
     /// The whole stream has come: its end goes to the target, whose verdict
     /// counts.
     async fn end(&mut self, ends: &mut Ends<'_>, end: Frame) -> Result<Moved, PeerError> {
-        self.moved.came_to = serde_json::from_slice(end.payload())
-            .ok()
-            .and_then(|end: StreamEnd| end.came_to);
+        self.moved.came_to = StreamEnd::came_to(&end);
         let sent = ends.target.writer.send(end);
         let sent = self.meter.watch(&self.moved, sent);
         let sent = match ends.target.limits.stall_max {

@@ -187,6 +187,26 @@ mod tests {
     }
 
     #[test]
+    fn what_compression_came_to_is_read_leniently_and_never_fails_a_stream() {
+        let outbound = Outbound::new(3, Compression::Adaptive, &Pool::default());
+        assert!(StreamEnd::came_to(&outbound.end()).is_some());
+        let end = StreamEnd {
+            came_to: Some(Compression::Level(i32::MAX)),
+            ..Digest::default().end()
+        };
+        let text = serde_json::to_string(&end).unwrap();
+        for (told, came_to) in [
+            (text.clone(), end.came_to),
+            (text.replace("level", "dictionary"), None),
+        ] {
+            let frame = Frame::stored(Kind::End, 3, 0, told.as_bytes());
+            assert_eq!(StreamEnd::came_to(&frame), came_to, "{told}");
+            let inbound = Inbound::new(3, &Pool::default()).unwrap();
+            inbound.end(&frame).unwrap();
+        }
+    }
+
+    #[test]
     fn a_missing_doubled_or_exchanged_frame_is_refused() {
         let (frames, end) = framed(Compression::Off);
         for order in [vec![0, 2], vec![0, 0], vec![1]] {

@@ -22,9 +22,24 @@ pub struct StreamEnd {
     pub raw_bytes: u64,
     /// [`Digest`] over all frames, in hexadecimal.
     pub digest: String,
-    /// What [`Compression::Adaptive`] came to. For the log; nobody relies on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What [`Compression::Adaptive`] came to. It is for the log: who checks a
+    /// stream does not read it, so that none fails for it.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub came_to: Option<Compression>,
+}
+
+impl StreamEnd {
+    /// What compression came to, if the end frame of a peer says something
+    /// that is known here.
+    #[must_use]
+    pub fn came_to(end: &Frame) -> Option<Compression> {
+        #[derive(Deserialize)]
+        struct Told {
+            came_to: Compression,
+        }
+        let told: Told = serde_json::from_slice(end.verified_payload().ok()?).ok()?;
+        Some(told.came_to)
+    }
 }
 
 /// The hash of a whole stream: blake3 over the number, length and blake3 hash
