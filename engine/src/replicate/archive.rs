@@ -53,9 +53,14 @@ pub async fn replicate(
     let Some(conflict) = mended(job, &error) else {
         return Err(error);
     };
+    // What came in the way late did so after the snapshot had been taken.
+    let again = Job {
+        snapshot: job.snapshot.clone().again(),
+        ..job.clone()
+    };
     let rehearsal = Job {
         rehearsal: true,
-        ..job.clone()
+        ..again.clone()
     };
     let listed = target.tree(&job.target, Scope::Recursive).await?;
     let archived = archived(&listed.unwrap_or_default(), job, conflict)?;
@@ -67,7 +72,7 @@ pub async fn replicate(
         rehearsed
     } else {
         move_away(&archived, target, observer).await?;
-        attempt((job, AsIf::ItIs), source, target, observer).await?
+        attempt((&again, AsIf::ItIs), source, target, observer).await?
     };
     Ok(Report {
         archived: Some(archived),

@@ -45,6 +45,8 @@ pub enum ReplicateError {
         here: String,
         /// That of the target.
         there: String,
+        /// What the run had done by then; nothing, if they were there at first.
+        begun: Begun,
     },
     /// The target cannot be put aside.
     #[error("{target} cannot be put aside as {to}: {cause}")]
@@ -134,6 +136,39 @@ pub enum ReplicateError {
     },
 }
 
+/// What a run had done when it found what somebody had put in its way after it
+/// began.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Begun {
+    /// The snapshot of the whole tree that was taken, by its name at the root.
+    pub taken: Option<SnapshotName>,
+    /// Streams of a cut run that this attempt completed.
+    pub completed: usize,
+}
+
+impl Begun {
+    fn state_left(&self) -> String {
+        let taken = self.taken.as_ref().map(|snapshot| {
+            format!("{snapshot} was taken on the source, which the next run replaces")
+        });
+        let completed = match self.completed {
+            0 => None,
+            1 => Some("a stream that had been cut was completed on the target".to_owned()),
+            n => Some(format!(
+                "{n} streams that had been cut were completed on the target"
+            )),
+        };
+        let done: Vec<String> = taken.into_iter().chain(completed).collect();
+        match done.is_empty() {
+            true => "nothing was changed on either side".to_owned(),
+            false => format!(
+                "{}; what had arrived on the target by then stays",
+                done.join("; ")
+            ),
+        }
+    }
+}
+
 fn now_called(kin: Option<&Kin>) -> String {
     match kin {
         None => String::new(),
@@ -172,7 +207,16 @@ impl ReplicateError {
             conflicts,
             here: "the source".to_owned(),
             there: "the target".to_owned(),
+            begun: Begun::default(),
         }
+    }
+
+    /// The same, of a run that had done so much before.
+    pub(super) fn having(mut self, done: Begun) -> Self {
+        if let Self::Conflicts { begun, .. } = &mut self {
+            *begun = done;
+        }
+        self
     }
 
     /// The exit-code family.
@@ -239,10 +283,10 @@ impl ReplicateError {
                 "nothing was sent; no answer came, so that what was {target} may be called {to} \
                  by now"
             )),
-            Self::Conflicts { .. }
-            | Self::NoRoom { .. }
-            | Self::ArchivingRoot { .. }
-            | Self::NotArchived { .. } => Some("nothing was changed on either side".to_owned()),
+            Self::Conflicts { begun, .. } => Some(begun.state_left()),
+            Self::NoRoom { .. } | Self::ArchivingRoot { .. } | Self::NotArchived { .. } => {
+                Some("nothing was changed on either side".to_owned())
+            }
             _ => None,
         }
     }
@@ -255,6 +299,7 @@ impl ReplicateError {
                 conflicts,
                 here,
                 there,
+                ..
             } => {
                 let on = Hosts {
                     source: here,

@@ -36,7 +36,9 @@ pub(crate) async fn explained(
     target: &mut Peer,
 ) -> ReplicateError {
     match error {
-        ReplicateError::Conflicts { conflicts, .. } => {
+        ReplicateError::Conflicts {
+            conflicts, begun, ..
+        } => {
             let mut pools = Pools::default();
             let mut told = Vec::with_capacity(conflicts.len());
             for conflict in conflicts {
@@ -64,6 +66,7 @@ pub(crate) async fn explained(
                 conflicts: told,
                 here: source.name.clone(),
                 there: target.name.clone(),
+                begun,
             }
         }
         ReplicateError::NoSource { peer, dataset, .. } => {

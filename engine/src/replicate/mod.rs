@@ -52,7 +52,7 @@ mod transfer;
 mod transfers;
 
 pub use archive::{Archived, replicate};
-pub use error::ReplicateError;
+pub use error::{Begun, ReplicateError};
 pub use job::{Job, OnConflict, Placement, SnapshotChoice};
 pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
 pub use run::{DatasetReport, Report};

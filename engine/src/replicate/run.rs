@@ -3,7 +3,7 @@
 use super::archive::Archived;
 use super::base::{BaseChange, Place};
 use super::commands::snapshot_command;
-use super::error::ReplicateError;
+use super::error::{Begun, ReplicateError};
 use super::explain::ensure_not_renamed;
 use super::job::{Job, OnConflict, SnapshotChoice};
 use super::transfer::Moved;
@@ -115,7 +115,11 @@ pub(super) async fn attempt(
         let imagined = with_imagined(&source_tree, short);
         plan_tree(&request(job, &imagined, &completed))?
     };
-    let plan = clear(rehearsed)?;
+    let mut begun = Begun::default();
+    if is_there && job.snapshot.series().is_some() {
+        begun.taken = Some(job.source.snapshot(short)?);
+    }
+    let plan = clear(rehearsed).map_err(|error| error.having(begun.clone()))?;
     let mut transfers = Transfers {
         source,
         target,
@@ -140,9 +144,11 @@ pub(super) async fn attempt(
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
     }
+    begun.completed = report.datasets.len();
     if let Some(series) = job.snapshot.series() {
         if !is_there {
             transfers.take(&source_tree, short, job.scope).await?;
+            begun.taken = Some(job.source.snapshot(short)?);
         }
         for dataset in &mut source_tree {
             dataset
@@ -155,7 +161,8 @@ pub(super) async fn attempt(
         let listed = transfers.source.tree(&job.source, job.scope).await?;
         source_tree = listed.ok_or_else(|| no_source(transfers.source))?;
     }
-    let plan = clear(plan_tree(&request(job, &source_tree, &target_tree))?)?;
+    let plan = clear(plan_tree(&request(job, &source_tree, &target_tree))?);
+    let plan = plan.map_err(|error| error.having(begun))?;
     transfers.tell_skipped(&plan);
     transfers.estimate(&source_tree, &plan).await?;
     transfers.discard(&plan).await?;

@@ -5,6 +5,7 @@ mod between;
 mod conflicts;
 mod connections;
 mod holds;
+mod late;
 mod limits;
 mod loss;
 mod many;
