@@ -32,7 +32,7 @@ pub use errno::{Errno, ErrorKind};
 pub use error::{Cause, Error, ItemError, LibzfsError, Operation};
 pub use handle::{
     Dataset, DatasetKind, DatasetRename, Depth, Encryption, Handle, KeyStatus, Listed, Pool,
-    PropertyInfo, RecursiveRename, ResumeToken, Snapshot, SnapshotId, ValueKind, Version,
+    PropertyInfo, RecursiveRename, ResumeToken, Snapshot, SnapshotId, ValueKind, Version, list,
     with_handle,
 };
 pub use libzfs_sys::{LoadError, REPLAY_RECORD_BYTES};

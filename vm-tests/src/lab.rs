@@ -43,6 +43,15 @@ pub struct GuestArgs {
     /// The binary to test; by default the workspace's newest, built if missing
     #[arg(long, global = true, value_name = "PATH")]
     zferry: Option<PathBuf>,
+    /// Processors of each guest. One is what a machine of two has to give
+    #[arg(
+        long,
+        global = true,
+        value_name = "N",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
+    cpus: u8,
     /// A disk image of another system as the source (docs/vm-tests.md)
     #[arg(
         long,
@@ -188,6 +197,7 @@ pub fn with_pair<T>(
         Ok(Box::new(QemuGuest::new(
             role,
             system,
+            args.cpus,
             Rc::clone(&keys),
             run.path(),
         )?))

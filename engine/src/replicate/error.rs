@@ -46,7 +46,7 @@ pub enum ReplicateError {
         /// That of the target.
         there: String,
         /// What the run had done by then; nothing, if they were there at first.
-        begun: Begun,
+        begun: Box<Begun>,
     },
     /// The target cannot be put aside.
     #[error("{target} cannot be put aside as {to}: {cause}")]
@@ -207,14 +207,14 @@ impl ReplicateError {
             conflicts,
             here: "the source".to_owned(),
             there: "the target".to_owned(),
-            begun: Begun::default(),
+            begun: Box::default(),
         }
     }
 
     /// The same, of a run that had done so much before.
     pub(super) fn having(mut self, done: Begun) -> Self {
         if let Self::Conflicts { begun, .. } = &mut self {
-            *begun = done;
+            **begun = done;
         }
         self
     }

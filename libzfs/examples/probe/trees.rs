@@ -84,7 +84,13 @@ pub fn create_and_walk(probe: &Probe) -> Result<()> {
     zfs(&["set", "quota=100M", &b])?;
     zfs(&["snapshot", &probe.name("tree/a@one")])?;
 
-    let listed = with_handle(|handle| handle.tree(&root, Depth::All))?;
+    let everything = |depth, threads| {
+        let all = libzfs::list(&root, depth, threads, |_, one| {
+            Ok::<_, libzfs::Error>(Some(one))
+        });
+        all?.context("the tree is there")
+    };
+    let listed = everything(Depth::All, 1)?;
     for of_tree in &listed {
         let name = &of_tree.dataset.name;
         let alone = with_handle(|handle| handle.snapshots(name))?;
@@ -132,7 +138,7 @@ pub fn create_and_walk(probe: &Probe) -> Result<()> {
     let used = b_dataset.property("used").context("used is reported")?;
     ensure!(used.source == PropertySource::None, "{used:?}");
 
-    let alone = with_handle(|handle| handle.tree(&root, Depth::One))?;
+    let alone = everything(Depth::One, 2)?;
     ensure!(
         alone.len() == 1 && alone[0].dataset.name == root,
         "{alone:?}"

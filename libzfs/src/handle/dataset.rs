@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use libzfs_sys::bindings::{ZFS_TYPE_FILESYSTEM, ZFS_TYPE_VOLUME};
 
-use super::Handle;
 use super::object::Object;
 use super::snapshot::{Snapshot, snapshots_of};
+use super::walk::{Ground, Walk};
+use super::{Handle, with_handle};
 use crate::errno::ErrorKind;
 use crate::error::{Error, Operation};
 use crate::mounts::mounted_datasets;
@@ -124,36 +125,6 @@ impl Handle {
         self.read(&object, &mounted_datasets())
     }
 
-    /// `root`, and with [`Depth::All`] everything below it: parents before
-    /// children, siblings in the order of names, each with its snapshots. Not
-    /// atomic against others; datasets that go away meanwhile are left out. One
-    /// ioctl per dataset and snapshot, one more for each list of them. Source:
-    /// `zfs_iter_filesystems`, `zfs_iter_snapshots`.
-    ///
-    /// # Errors
-    /// `NotFound` if `root` does not exist, `Permission`, `Io`, `Invalid`.
-    pub fn tree(&self, root: &str, depth: Depth) -> Result<Vec<Listed>, Error> {
-        let mounted = mounted_datasets();
-        let mut listed = Vec::new();
-        // Next one last. ZFS limits names, and so the depth, to 256 bytes.
-        let mut pending = vec![self.open_dataset(root)?];
-        while let Some(object) = pending.pop() {
-            let snapshots = match snapshots_of(&object) {
-                Ok(snapshots) => snapshots,
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
-            listed.push(Listed {
-                dataset: self.read(&object, &mounted)?,
-                snapshots,
-            });
-            if depth == Depth::All {
-                pending.extend(object.children()?.into_iter().rev());
-            }
-        }
-        Ok(listed)
-    }
-
     /// Names of the datasets right below one, sorted. One ioctl for each.
     /// Source: `zfs_iter_filesystems`.
     ///
@@ -180,6 +151,90 @@ impl Handle {
 
     pub(super) fn open_dataset(&self, name: &str) -> Result<Object<'_>, Error> {
         Object::open(self, name, ZFS_TYPE_FILESYSTEM | ZFS_TYPE_VOLUME)
+    }
+}
+
+/// What `each` makes of `root` and, with [`Depth::All`], of everything below it:
+/// parents before children, siblings in the order of names; `None` if `root` does
+/// not exist. Of large trees up to `threads` threads list parts, and call `each`
+/// with handles of their own. Not atomic against others; datasets that go away
+/// meanwhile, and those of which `each` makes nothing, are left out. One ioctl per
+/// dataset and snapshot, one more for each list of them. Source:
+/// `zfs_iter_filesystems`, `zfs_iter_snapshots`.
+///
+/// # Errors
+/// `Permission`, `Io`, `Invalid`; what `each` returns.
+pub fn list<T: Send, E: From<Error> + Send>(
+    root: &str,
+    depth: Depth,
+    threads: usize,
+    each: impl Fn(&Handle, Listed) -> Result<Option<T>, E> + Sync,
+) -> Result<Option<Vec<T>>, E> {
+    let mounted = mounted_datasets();
+    let (mounted, each) = (&mounted, &each);
+    with_handle(|handle| {
+        let view = View {
+            handle,
+            mounted,
+            each,
+        };
+        let what = (root, depth == Depth::All);
+        Walk::run(&view, what, threads, |walk: &Walk<T, E>| {
+            // Without a handle the others do this part.
+            let _ = with_handle(|handle| {
+                walk.go_on(&View {
+                    handle,
+                    mounted,
+                    each,
+                });
+                Ok::<_, Error>(())
+            });
+        })
+    })
+}
+
+/// What one thread sees of a tree that is listed.
+struct View<'v, F> {
+    handle: &'v Handle,
+    mounted: &'v HashSet<String>,
+    each: &'v F,
+}
+
+impl<'v, T, E, F> Ground for View<'v, F>
+where
+    E: From<Error>,
+    F: Fn(&Handle, Listed) -> Result<Option<T>, E>,
+{
+    type Node = Object<'v>;
+    type Found = T;
+    type Error = E;
+
+    fn open(&self, name: &str) -> Result<Option<Object<'v>>, E> {
+        Ok(unless_gone(self.handle.open_dataset(name))?)
+    }
+
+    fn name(&self, node: &Object<'v>) -> String {
+        node.name()
+    }
+
+    fn look(&self, node: &Object<'v>) -> Result<Option<T>, E> {
+        let Some(snapshots) = unless_gone(snapshots_of(node))? else {
+            return Ok(None);
+        };
+        let dataset = self.handle.read(node, self.mounted)?;
+        (self.each)(self.handle, Listed { dataset, snapshots })
+    }
+
+    fn children(&self, node: &Object<'v>) -> Result<Vec<Object<'v>>, E> {
+        Ok(unless_gone(node.children())?.unwrap_or_default())
+    }
+}
+
+fn unless_gone<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

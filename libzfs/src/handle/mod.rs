@@ -13,6 +13,7 @@ mod property;
 mod rename;
 mod snapshot;
 mod token;
+mod walk;
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
@@ -26,7 +27,7 @@ use crate::api::{Unavailable, libraries_and_module};
 use crate::errno::Errno;
 use crate::error::{Cause, Error, LibzfsError, Operation};
 
-pub use dataset::{Dataset, DatasetKind, Depth, Encryption, KeyStatus, Listed};
+pub use dataset::{Dataset, DatasetKind, Depth, Encryption, KeyStatus, Listed, list};
 pub use pool::{Pool, Version};
 pub use property::{PropertyInfo, ValueKind};
 pub use rename::{DatasetRename, RecursiveRename};

@@ -2,7 +2,7 @@
 
 use libzfs::Handle;
 
-use super::{Kernel, dataset_name, translated};
+use super::{Kernel, dataset_name};
 use crate::name::{CreateTxg, Guid, Ivset, ShortName, SnapshotName};
 use crate::zfs::{
     BlockForm, Bookmark, Dataset, DatasetKind, Encryption, PartialContent, PartialReceive,
@@ -36,8 +36,7 @@ impl Kernel {
             .collect();
         let bookmarks = self
             .core
-            .bookmarks(&found.name)
-            .map_err(|error| translated(&error))?
+            .bookmarks(&found.name)?
             .into_iter()
             .filter_map(|bookmark| {
                 Some(Bookmark {

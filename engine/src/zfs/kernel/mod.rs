@@ -7,11 +7,13 @@
 
 mod listing;
 
+use std::num::NonZero;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
-use libzfs::{Core, Depth, Handle};
+use libzfs::{Core, Depth, with_handle};
 
 use super::{
     Base, Dataset, DatasetKind, Hold, ItemError, Landing, NewBookmark, OnCut, PropertyRefusal,
@@ -20,6 +22,10 @@ use super::{
 use crate::hold::HoldTag;
 use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
+
+/// The most threads that list one tree: each is one more that keeps the kernel
+/// from its other work.
+const LISTING_THREADS_MAX: usize = 4;
 
 /// The kernel's ZFS.
 #[derive(Debug)]
@@ -34,7 +40,7 @@ impl Kernel {
     /// # Errors
     /// `Unavailable`, with what is missing and the package that has it.
     pub fn open() -> Result<Arc<dyn Zfs>, ZfsError> {
-        let core = Core::open().map_err(|error| translated(&error))?;
+        let core = Core::open()?;
         Ok(Arc::new(Self { core }))
     }
 }
@@ -59,7 +65,7 @@ pub fn version() -> Result<String, ZfsError> {
 /// `Unavailable`, with what is missing and the package that has it.
 pub fn pools() -> Result<Vec<DatasetName>, ZfsError> {
     with_handle(|handle| {
-        let pools = handle.pools().map_err(|error| translated(&error))?;
+        let pools = handle.pools()?;
         pools.iter().map(|pool| dataset_name(&pool.name)).collect()
     })
 }
@@ -70,23 +76,17 @@ impl Zfs for Kernel {
             Scope::One => Depth::One,
             Scope::Recursive => Depth::All,
         };
-        with_handle(|handle| {
-            let found = match handle.tree(root.as_str(), depth) {
-                Ok(found) => found,
-                Err(error) if error.kind() == libzfs::ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(translated(&error)),
-            };
-            let mut datasets = Vec::with_capacity(found.len());
-            for dataset in found {
-                match self.dataset(handle, dataset) {
-                    Ok(dataset) => datasets.push(dataset),
-                    // Destroyed since it was listed.
-                    Err(error) if error.kind == ZfsErrorKind::NotFound => {}
-                    Err(error) => return Err(error),
-                }
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = threads.min(LISTING_THREADS_MAX);
+        let listed = libzfs::list(root.as_str(), depth, threads, |handle, listed| {
+            match self.dataset(handle, listed) {
+                Ok(dataset) => Ok(Some(dataset)),
+                // Destroyed since it was listed.
+                Err(error) if error.kind == ZfsErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
             }
-            Ok(Some(datasets).filter(|datasets| !datasets.is_empty()))
-        })
+        })?;
+        Ok(listed.filter(|datasets| !datasets.is_empty()))
     }
 
     fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
@@ -105,15 +105,13 @@ impl Zfs for Kernel {
             let properties = with_handle(|handle| {
                 handle
                     .parse_properties(libzfs::DatasetKind::Filesystem, &[("canmount", "off")])
-                    .map_err(|error| translated(&error))
+                    .map_err(ZfsError::from)
             })?;
             let new = libzfs::NewFilesystem {
                 name: ancestor.as_str(),
                 properties: &properties,
             };
-            self.core
-                .create_filesystem(&new)
-                .map_err(|error| translated(&error))?;
+            self.core.create_filesystem(&new)?;
             created.push(ancestor);
         }
         Ok(created)
@@ -122,7 +120,7 @@ impl Zfs for Kernel {
     fn snapshot(&self, names: &[SnapshotName]) -> Result<(), ZfsError> {
         self.core
             .snapshot(&texts(names), &[])
-            .map_err(|error| translated(&error))
+            .map_err(ZfsError::from)
     }
 
     fn destroy_snapshots(&self, names: &[SnapshotName]) -> Result<(), ZfsError> {
@@ -131,7 +129,7 @@ impl Zfs for Kernel {
         }
         self.core
             .destroy_snapshots(&texts(names), libzfs::DestroyTiming::Now)
-            .map_err(|error| translated(&error))
+            .map_err(ZfsError::from)
     }
 
     fn rename_snapshot(
@@ -148,9 +146,7 @@ impl Zfs for Kernel {
                     from: &old,
                     to: &new,
                 };
-                self.core
-                    .rename(&request)
-                    .map_err(|error| translated(&error))
+                self.core.rename(&request).map_err(ZfsError::from)
             }
             Scope::Recursive => with_handle(|handle| {
                 let request = libzfs::RecursiveRename {
@@ -159,7 +155,7 @@ impl Zfs for Kernel {
                 };
                 handle
                     .rename_snapshot_recursive(&request)
-                    .map_err(|error| translated(&error))
+                    .map_err(ZfsError::from)
             }),
         }
     }
@@ -173,21 +169,13 @@ impl Zfs for Kernel {
                 from: from.as_str(),
                 to: to.as_str(),
             };
-            handle
-                .rename_dataset(&request)
-                .map_err(|error| translated(&error))
+            handle.rename_dataset(&request).map_err(ZfsError::from)
         })
     }
 
     fn destroy_dataset(&self, name: &DatasetName) -> Result<(), ZfsError> {
-        with_handle(|handle| {
-            handle
-                .unmount(name.as_str())
-                .map_err(|error| translated(&error))
-        })?;
-        self.core
-            .destroy(name.as_str())
-            .map_err(|error| translated(&error))
+        with_handle(|handle| handle.unmount(name.as_str()).map_err(ZfsError::from))?;
+        self.core.destroy(name.as_str()).map_err(ZfsError::from)
     }
 
     fn discard_partial(&self, dataset: &DatasetName, token: &str) -> Result<(), ZfsError> {
@@ -196,7 +184,7 @@ impl Zfs for Kernel {
             self.core.destroy(name).map_err(|error| ZfsError {
                 operation: left::OPERATION.to_owned(),
                 object: dataset.to_string(),
-                ..translated(&error)
+                ..error.into()
             })
         };
         match destroy(&format!("{dataset}/%recv")) {
@@ -210,9 +198,7 @@ impl Zfs for Kernel {
 
     fn children(&self, parent: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
         with_handle(|handle| {
-            let children = handle
-                .children(parent.as_str())
-                .map_err(|error| translated(&error))?;
+            let children = handle.children(parent.as_str())?;
             children.iter().map(|name| dataset_name(name)).collect()
         })
     }
@@ -222,7 +208,7 @@ impl Zfs for Kernel {
             handle
                 .dataset(dataset.as_str())
                 .map(|found| found.available_bytes)
-                .map_err(|error| translated(&error))
+                .map_err(ZfsError::from)
         })
     }
 
@@ -240,23 +226,16 @@ impl Zfs for Kernel {
             .iter()
             .map(|(source, bookmark)| libzfs::BookmarkRequest { source, bookmark })
             .collect();
-        self.core
-            .bookmark(&requests)
-            .map_err(|error| translated(&error))
+        self.core.bookmark(&requests).map_err(ZfsError::from)
     }
 
     fn destroy_bookmarks(&self, names: &[BookmarkName]) -> Result<(), ZfsError> {
         let texts: Vec<String> = names.iter().map(ToString::to_string).collect();
-        self.core
-            .destroy_bookmarks(&texts)
-            .map_err(|error| translated(&error))
+        self.core.destroy_bookmarks(&texts).map_err(ZfsError::from)
     }
 
     fn hold(&self, names: &[SnapshotName], tag: &HoldTag) -> Result<Box<dyn Hold>, ZfsError> {
-        let guard = self
-            .core
-            .hold_until_dropped(tag.as_str(), &texts(names))
-            .map_err(|error| translated(&error))?;
+        let guard = self.core.hold_until_dropped(tag.as_str(), &texts(names))?;
         Ok(Box::new(KernelHold(guard)))
     }
 
@@ -266,7 +245,7 @@ impl Zfs for Kernel {
         }
         let held = self.core.hold(tag.as_str(), &texts(names));
         let Err(error) = held else { return Ok(()) };
-        let error = translated(&error);
+        let error = ZfsError::from(error);
         if error.kind == ZfsErrorKind::NotFound {
             // The kernel holds those that are there. None had the tag before.
             self.release(names, tag)?;
@@ -281,13 +260,13 @@ impl Zfs for Kernel {
         match self.core.release(tag.as_str(), &texts(names)) {
             // The others are released.
             Err(error) if error.kind() == libzfs::ErrorKind::NotFound => Ok(()),
-            released => released.map_err(|error| translated(&error)),
+            released => released.map_err(ZfsError::from),
         }
     }
 
     fn holds(&self, snapshot: &SnapshotName) -> Result<Vec<(String, u64)>, ZfsError> {
         let holds = self.core.holds(&snapshot.to_string());
-        let holds = holds.map_err(|error| translated(&error))?;
+        let holds = holds?;
         let told = |hold: libzfs::Hold| (hold.tag, hold.creation_seconds);
         Ok(holds.into_iter().map(told).collect())
     }
@@ -302,16 +281,14 @@ impl Zfs for Kernel {
             dataset: to.dataset.as_str(),
             snapshot: &snapshot,
         };
-        self.core
-            .rollback_to(&request)
-            .map_err(|error| translated(&error))
+        self.core.rollback_to(&request).map_err(ZfsError::from)
     }
 
     fn send_size(&self, request: &SendRequest) -> Result<u64, ZfsError> {
         let names = SendNames::new(request);
         self.core
             .send_space(&names.request(request))
-            .map_err(|error| translated(&error))
+            .map_err(ZfsError::from)
     }
 
     fn send(&self, request: &SendRequest, into: OwnedFd) -> Result<(), ZfsError> {
@@ -327,7 +304,7 @@ impl Zfs for Kernel {
                 self.core.send_resume(&stream, point, into.as_fd())
             }
         };
-        sent.map_err(|error| translated(&error))
+        sent.map_err(ZfsError::from)
     }
 
     fn receive(
@@ -340,7 +317,7 @@ impl Zfs for Kernel {
             (Landing::Create, DatasetKind::Filesystem) => with_handle(|handle| {
                 handle
                     .parse_properties(libzfs::DatasetKind::Filesystem, &[("canmount", "noauto")])
-                    .map_err(|error| translated(&error))
+                    .map_err(ZfsError::from)
             })?,
             _ => Vec::new(),
         };
@@ -367,10 +344,7 @@ impl Zfs for Kernel {
             overrides: &overrides,
             excluded: &[],
         };
-        let received = self
-            .core
-            .receive(&request, from.as_fd())
-            .map_err(|error| translated(&error))?;
+        let received = self.core.receive(&request, from.as_fd())?;
         Ok(received
             .property_errors
             .into_iter()
@@ -419,13 +393,6 @@ impl SendNames {
     }
 }
 
-fn with_handle<T>(work: impl FnOnce(&Handle) -> Result<T, ZfsError>) -> Result<T, ZfsError> {
-    // libzfs' own failure to start has to become our error without losing
-    // what `work` returned.
-    libzfs::with_handle(|handle| Ok::<_, libzfs::Error>(work(handle)))
-        .map_err(|error| translated(&error))?
-}
-
 fn texts(names: &[SnapshotName]) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
@@ -439,23 +406,25 @@ fn dataset_name(text: &str) -> Result<DatasetName, ZfsError> {
     })
 }
 
-fn translated(error: &libzfs::Error) -> ZfsError {
-    ZfsError {
-        operation: error.operation.to_string(),
-        object: error.object.clone(),
-        kind: kind(error.kind()),
-        items: error
-            .items
-            .iter()
-            .map(|item| ItemError {
-                name: item.name.clone(),
-                kind: kind(item.errno.kind()),
-            })
-            .collect(),
-        detail: match error.cause.as_ref() {
-            libzfs::Cause::Errno(_) => String::new(),
-            cause => cause.to_string(),
-        },
+impl From<libzfs::Error> for ZfsError {
+    fn from(error: libzfs::Error) -> Self {
+        ZfsError {
+            operation: error.operation.to_string(),
+            object: error.object.clone(),
+            kind: kind(error.kind()),
+            items: error
+                .items
+                .iter()
+                .map(|item| ItemError {
+                    name: item.name.clone(),
+                    kind: kind(item.errno.kind()),
+                })
+                .collect(),
+            detail: match error.cause.as_ref() {
+                libzfs::Cause::Errno(_) => String::new(),
+                cause => cause.to_string(),
+            },
+        }
     }
 }
 

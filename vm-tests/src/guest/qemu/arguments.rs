@@ -28,9 +28,8 @@ impl QemuGuest {
             .flag("-no-user-config")
             .flag("-no-reboot");
         line.add("-display", "none");
-        // Two guests on two cores: one virtual CPU each.
         line.add("-accel", "tcg,thread=multi,tb-size=512")
-            .add("-smp", "1");
+            .add("-smp", self.cpus.to_string());
         // Everything that emulation can do, but page tables of four levels: each
         // level less is a memory access less for every miss.
         line.add("-cpu", "max,la57=off");

@@ -70,6 +70,7 @@ pub enum System {
 pub struct QemuGuest {
     role: Role,
     system: System,
+    cpus: u8,
     keys: Rc<Keys>,
     directory: PathBuf,
     link_socket: PathBuf,
@@ -93,6 +94,7 @@ impl QemuGuest {
     pub fn new(
         role: Role,
         system: System,
+        cpus: u8,
         keys: Rc<Keys>,
         run_directory: &std::path::Path,
     ) -> Result<Self> {
@@ -100,6 +102,7 @@ impl QemuGuest {
         let guest = Self {
             role,
             system,
+            cpus,
             keys,
             link_socket: run_directory.join("link.sock"),
             directory,
