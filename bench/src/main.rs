@@ -46,6 +46,9 @@ enum Args {
     },
     /// The way to another machine, beside ssh, mbuffer and zstd, over loopback
     Transport(transport::Args),
+    /// Adaptive compression beside stored blocks and a fixed level, on links of
+    /// several rates
+    Levels(transport::levels::Args),
     /// What these consist of
     #[command(subcommand, hide = true)]
     Part(transport::Part),
@@ -65,6 +68,7 @@ fn main() -> Result<()> {
             worker,
         } => datasets::run(count, listed, rounds, worker),
         Args::Transport(args) => transport::run(&args),
+        Args::Levels(args) => transport::levels::run(&args),
         Args::Part(part) => transport::run_part(part),
     }
 }

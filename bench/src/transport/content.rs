@@ -18,6 +18,12 @@ const BLOCK_BYTES: usize = 128 * 1024;
 /// The guid of the snapshot in every stream here.
 pub const GUID: u64 = 0x5eed;
 
+/// `DMU_BACKUP_FEATURE_LZ4` and `DMU_BACKUP_FEATURE_COMPRESSED`.
+const FEATURE_LZ4: u64 = 1 << 17;
+const FEATURE_COMPRESSED: u64 = 1 << 22;
+/// `ZIO_COMPRESS_LZ4`
+const COMPRESS_LZ4: u8 = 15;
+
 const BEGIN: u32 = 0;
 const OBJECT: u32 = 1;
 const WRITE: u32 = 3;
@@ -32,6 +38,8 @@ pub enum Kind {
     Text,
     /// Blocks of noise and of words, in turn.
     Mix,
+    /// Words that ZFS had compressed with LZ4, and sends so.
+    Compressed,
     /// Zeros.
     Zeros,
 }
@@ -43,14 +51,15 @@ impl Kind {
             Self::Random => "random",
             Self::Text => "text",
             Self::Mix => "mix",
+            Self::Compressed => "compressed",
             Self::Zeros => "zeros",
         }
     }
 }
 
-/// Writes a stream with `blocks` blocks of content to `path`; the same every
+/// Writes a stream of `length` bytes, or a little more, to `path`; the same every
 /// time. Returns its length, bytes.
-pub fn write(path: &Path, kind: Kind, blocks: u64) -> Result<u64> {
+pub fn write(path: &Path, kind: Kind, length: u64) -> Result<u64> {
     let file = std::fs::File::create(path).with_context(|| format!("{}", path.display()))?;
     let mut stream = Stream {
         out: BufWriter::with_capacity(1 << 20, file),
@@ -59,8 +68,12 @@ pub fn write(path: &Path, kind: Kind, blocks: u64) -> Result<u64> {
     };
     let mut begin = record(BEGIN);
     put64(&mut begin, 8, MAGIC);
-    // DMU_SUBSTREAM, without features.
-    put64(&mut begin, 16, 1);
+    // DMU_SUBSTREAM, and the features above it.
+    let features = match kind {
+        Kind::Compressed => FEATURE_LZ4 | FEATURE_COMPRESSED,
+        _ => 0,
+    };
+    put64(&mut begin, 16, 1 | features << 2);
     // DMU_OST_ZFS
     begin[32..36].copy_from_slice(&2u32.to_le_bytes());
     put64(&mut begin, 40, GUID);
@@ -73,14 +86,24 @@ pub fn write(path: &Path, kind: Kind, blocks: u64) -> Result<u64> {
     stream.add(object, &[])?;
     let mut content = Content::new(kind);
     let mut block = vec![0; BLOCK_BYTES];
-    for n in 0..blocks {
+    for n in 0.. {
+        if stream.written >= length {
+            break;
+        }
         content.fill(&mut block, n);
         let mut write = record(WRITE);
         put64(&mut write, 8, 2);
         put64(&mut write, 24, n * BLOCK_BYTES as u64);
         put64(&mut write, 32, BLOCK_BYTES as u64);
         put64(&mut write, 40, GUID);
-        stream.add(write, &block)?;
+        if kind == Kind::Compressed {
+            let coded = as_on_disk(&block);
+            write[50] = COMPRESS_LZ4;
+            put64(&mut write, 96, coded.len() as u64);
+            stream.add(write, &coded)?;
+        } else {
+            stream.add(write, &block)?;
+        }
     }
     let mut end = record(END);
     for (n, sum) in stream.sums.into_iter().enumerate() {
@@ -90,6 +113,19 @@ pub fn write(path: &Path, kind: Kind, blocks: u64) -> Result<u64> {
     stream.add(end, &[])?;
     stream.out.flush()?;
     Ok(stream.written)
+}
+
+/// A block as `lz4_compress_zfs` leaves it: the length of what is coded before it,
+/// whole sectors.
+fn as_on_disk(block: &[u8]) -> Vec<u8> {
+    let coded = lz4_flex::block::compress(block);
+    let mut sectors = u32::try_from(coded.len())
+        .expect("a block is short")
+        .to_be_bytes()
+        .to_vec();
+    sectors.extend(coded);
+    sectors.resize(sectors.len().next_multiple_of(512), 0);
+    sectors
 }
 
 fn record(kind: u32) -> [u8; RECORD_BYTES] {
@@ -156,7 +192,7 @@ impl Content {
         match self.kind {
             Kind::Random => self.noise.fill(block),
             Kind::Zeros => block.fill(0),
-            Kind::Text => self.words(block),
+            Kind::Text | Kind::Compressed => self.words(block),
             Kind::Mix if number.is_multiple_of(2) => self.words(block),
             Kind::Mix => self.noise.fill(block),
         }
@@ -234,13 +270,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for kind in Kind::value_variants() {
             let path = folder.path().join(kind.name());
-            let length = write(&path, *kind, 20).unwrap();
+            let wanted = 20 * BLOCK_BYTES as u64;
+            let length = write(&path, *kind, wanted).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             assert_eq!(bytes.len() as u64, length);
+            assert!((wanted..wanted + 2 * BLOCK_BYTES as u64).contains(&length));
             let mut scanner = Scanner::default();
             scanner.check(&bytes).unwrap();
             let counts = scanner.finish().unwrap();
-            assert_eq!(counts.logical_bytes, 20 * BLOCK_BYTES as u64);
+            let blocks = counts.logical_bytes / BLOCK_BYTES as u64;
+            match kind {
+                Kind::Compressed => assert!((40..100).contains(&blocks), "{blocks}"),
+                _ => assert_eq!(blocks, 20),
+            }
             let begin = BeginRecord::parse(bytes.first_chunk().unwrap()).unwrap();
             assert_eq!(begin.to_guid.0, GUID);
         }
@@ -251,7 +293,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let ratio = |kind: Kind| {
             let path = folder.path().join(kind.name());
-            write(&path, kind, 16).unwrap();
+            write(&path, kind, 2 << 20).unwrap();
             let bytes = std::fs::read(&path).unwrap();
             let coded = zstd::bulk::compress(&bytes, 1).unwrap();
             coded.len() as f64 / bytes.len() as f64
@@ -259,6 +301,7 @@ mod tests {
         assert!(ratio(Kind::Random) > 0.99);
         assert!((0.15..0.5).contains(&ratio(Kind::Text)));
         assert!((0.5..0.75).contains(&ratio(Kind::Mix)));
+        assert!((0.5..0.95).contains(&ratio(Kind::Compressed)));
         assert!(ratio(Kind::Zeros) < 0.01);
     }
 }

@@ -7,6 +7,7 @@
 
 mod content;
 mod engine;
+pub mod levels;
 mod methods;
 mod parts;
 mod profile;
@@ -67,10 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
         args.rounds > 0 && args.mib > 0,
         "there is nothing to measure"
     );
-    let folder = match std::path::Path::new("/dev/shm").is_dir() {
-        true => tempfile::tempdir_in("/dev/shm")?,
-        false => tempfile::tempdir()?,
-    };
+    let folder = folder()?;
     if args.profile {
         ensure!(
             methods::is_there(profile::PERF),
@@ -99,7 +97,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut samples = Vec::new();
     for kind in &args.content {
         let file = folder.path().join(kind.name());
-        let bytes = content::write(&file, *kind, args.mib * 8)?;
+        let bytes = content::write(&file, *kind, args.mib << 20)?;
         let place = Place {
             server: server.as_ref(),
             hash: parts::hash(&[], &mut std::fs::File::open(&file)?)?,
@@ -139,4 +137,12 @@ pub fn run(args: &Args) -> Result<()> {
         std::fs::write(path, report::svg(&samples, &args.content, &methods))?;
     }
     Ok(())
+}
+
+/// Where streams and reports are: in memory, where there is such a place.
+fn folder() -> std::io::Result<tempfile::TempDir> {
+    match std::path::Path::new("/dev/shm").is_dir() {
+        true => tempfile::tempdir_in("/dev/shm"),
+        false => tempfile::tempdir(),
+    }
 }

@@ -37,7 +37,8 @@ pub struct Way {
     pub rtt: f64,
 }
 
-fn bits(text: &str) -> Result<f64, String> {
+/// A rate, from the command line.
+pub fn bits(text: &str) -> Result<f64, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let factor = match &text[digits.len()..] {
         "" => 1.0,
