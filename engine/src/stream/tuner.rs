@@ -33,9 +33,10 @@ const CHEAPEST: usize = 1;
 const FIRST: usize = 2;
 
 /// Blocks that show whether the buffers are full; so many are enough if they
-/// do nothing but wait.
+/// do nothing but wait, and that for so long, in seconds.
 const SHOWING_BLOCKS: u32 = 8;
 const SHOWING_BLOCKS_MIN: u32 = 3;
+const SHOWING_SECONDS: f64 = 0.1;
 /// Share of the time that is nothing but waiting.
 const NOTHING_ELSE: f64 = 0.8;
 
@@ -51,11 +52,16 @@ const BLOCKED: f64 = 0.1;
 /// Coding takes the processor from others if it takes more than this share of
 /// the time.
 const DEAR: f64 = 0.15;
+/// A level cannot pay if coding takes so many times as long as all does now.
+const HOPELESS: f64 = 2.0;
 /// A difference of rates that counts.
 const CLEARLY: f64 = 0.03;
 /// What may lie in queues, windows and sockets between us and the other side,
 /// in coded bytes. So much passes before a new level shows in the rate.
 const IN_FLIGHT_BYTES: f64 = 8.0 * 1024.0 * 1024.0;
+/// Stored bytes after which a link is fast that has not made us wait: several
+/// connections have as many times the buffers.
+const BARE_BYTES: f64 = 64.0 * 1024.0 * 1024.0;
 /// Windows after which single blocks are sent at other levels again.
 const PROBE_EVERY: u32 = 16;
 /// Windows for which a level that failed is left alone, at first and at most.
@@ -199,7 +205,8 @@ impl Tuner {
         if sent.raw_bytes == 0 {
             return;
         }
-        if self.probes.last() == Some(&sent.level) {
+        let is_probe = self.probes.last() == Some(&sent.level);
+        if is_probe {
             self.probes.pop();
         }
         let raw = sent.raw_bytes as f64;
@@ -207,6 +214,14 @@ impl Tuner {
             cost: sent.spent.coded.as_secs_f64() / raw,
             ratio: sent.coded_bytes as f64 / raw,
         };
+        // More thorough ones are slower still.
+        if is_probe
+            && self
+                .rate_before
+                .is_some_and(|rate| now.cost * rate > HOPELESS)
+        {
+            self.probes.clear();
+        }
         let mixed = |old: f64, new: f64| old + NEWEST * (new - old);
         self.known[sent.level] = Some(self.known[sent.level].map_or(now, |known| Known {
             cost: mixed(known.cost, now.cost),
@@ -246,8 +261,11 @@ impl Tuner {
     /// A block of the beginning has gone out.
     fn opens(&mut self, coded_bytes: f64) {
         let window = self.window;
-        let only_waits =
-            window.blocks >= SHOWING_BLOCKS_MIN && window.waiting > NOTHING_ELSE * window.seconds;
+        let only_waits = window.waiting > NOTHING_ELSE * window.seconds
+            && match window.seconds >= SHOWING_SECONDS {
+                true => window.blocks >= SHOWING_BLOCKS_MIN,
+                false => window.blocks >= SHOWING_BLOCKS,
+            };
         match self.opening {
             Opening::Fills(left) => {
                 let left = left - coded_bytes;
@@ -261,13 +279,11 @@ impl Tuner {
                 self.window = Window::default();
                 self.opening = self.opened(&window);
             }
-            Opening::Bare { before, .. } if only_waits => {
+            Opening::Bare { before, .. } if only_waits && window.raw / window.seconds < before => {
                 self.window = Window::default();
                 self.opening = Opening::Over;
-                if window.raw / window.seconds < before {
-                    self.fails(0);
-                    self.goes_on_compressed(&window);
-                }
+                self.fails(0);
+                self.goes_on_compressed(&window);
             }
             Opening::Bare { before, left } => {
                 let left = left - coded_bytes;
@@ -275,7 +291,8 @@ impl Tuner {
                     true => Opening::Bare { before, left },
                     false => Opening::Over,
                 };
-                if window.blocks >= SHOWING_BLOCKS_MIN {
+                // The first of them went into the buffers, and say nothing.
+                if only_waits || window.blocks >= SHOWING_BLOCKS {
                     self.window = Window::default();
                 }
             }
@@ -302,7 +319,7 @@ impl Tuner {
         } else {
             Opening::Bare {
                 before: window.raw / window.seconds,
-                left: 2.0 * IN_FLIGHT_BYTES,
+                left: BARE_BYTES,
             }
         }
     }
@@ -363,6 +380,10 @@ impl Tuner {
             self.rate_before = None;
         } else {
             self.patience[self.level].1 = PATIENCE_FIRST;
+            if self.level > trial.from {
+                // What costs less did worse just now.
+                self.patience[trial.from].0 = PATIENCE_FIRST;
+            }
         }
     }
 

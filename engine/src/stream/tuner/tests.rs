@@ -38,13 +38,20 @@ struct Machine {
     /// Share of the link's rate that is lost while we compute: both ends on one
     /// machine, or an SSH client on the same core.
     shared: f64,
+    /// What waits on the way before anybody has to wait for it, in blocks.
+    buffer: f64,
 }
+
+/// One connection.
+const BUFFER: f64 = 8.0;
+/// Several, with megabytes each.
+const DEEP_BUFFER: f64 = 30.0;
 
 const MBIT: f64 = 0.125;
 
 /// Seconds that so many blocks take, with the buffers empty at last.
 fn seconds(machine: Machine, blocks: &[Data], mut level: impl FnMut(Option<Sent>) -> usize) -> f64 {
-    let buffer = 8.0 * BLOCK;
+    let buffer = machine.buffer * BLOCK;
     let (link, zfs) = (machine.link * 1e6, machine.zfs * 1e6);
     let (mut now, mut in_flight, mut last) = (0.0, 0.0f64, None);
     let mut busy_before = 0.0;
@@ -117,6 +124,7 @@ fn on_no_link_and_no_data_it_is_slower_than_stored_or_a_fixed_level() {
                     link,
                     zfs: 1500.0,
                     shared,
+                    buffer: BUFFER,
                 };
                 let blocks = vec![data; minutes(3.0, machine)];
                 let (taken, _) = tuned(machine, &blocks);
@@ -142,6 +150,7 @@ fn nor_does_it_lose_half_a_second_where_all_is_over_in_a_moment() {
                     link: megabits * MBIT,
                     zfs: 1500.0,
                     shared: 0.0,
+                    buffer: BUFFER,
                 };
                 let blocks = vec![data; count];
                 let (taken, _) = tuned(machine, &blocks);
@@ -155,12 +164,63 @@ fn nor_does_it_lose_half_a_second_where_all_is_over_in_a_moment() {
     }
 }
 
+/// As it was measured where both ends had two processors together.
+const LOGS: Data = Data {
+    ratios: [1.0, 0.324, 0.284, 0.265, 0.253],
+    speeds: [4000.0, 290.0, 265.0, 210.0, 40.0],
+};
+
+#[test]
+fn deep_buffers_do_not_make_a_link_fast() {
+    for link in [100.0 * MBIT, 1000.0 * MBIT] {
+        let machine = Machine {
+            link,
+            zfs: 1500.0,
+            shared: 0.0,
+            buffer: DEEP_BUFFER,
+        };
+        let blocks = vec![LOGS; 1000];
+        let (taken, _) = tuned(machine, &blocks);
+        let best = best_fixed(machine, &blocks);
+        // What the buffers took before anybody waited has to get through.
+        let taken_in = DEEP_BUFFER * BLOCK / (link * 1e6);
+        let bound = best * 1.03 + taken_in;
+        assert!(taken < bound, "{link}: {taken} s, at best {best} s");
+    }
+}
+
+#[test]
+fn what_a_level_has_just_beaten_is_not_tried_again_at_once() {
+    let link = |mbit: f64| Machine {
+        link: mbit * MBIT,
+        zfs: 1500.0,
+        shared: 0.0,
+        buffer: BUFFER,
+    };
+    let (_, mut tuner) = tuned(link(10_000.0), &[LOGS; 1000]);
+    assert_eq!(tuner.level(), 0);
+    // It becomes slow. Compressed, it is the processor that is waited for, which
+    // stored blocks would not need.
+    let mut levels = Vec::new();
+    seconds(link(1000.0), &[LOGS; 1000], |sent| {
+        if let Some(sent) = sent {
+            tuner.learn(&sent);
+        }
+        levels.push(tuner.level());
+        tuner.level()
+    });
+    let left = levels.iter().position(|level| *level > 0).unwrap();
+    let again = levels[left..].iter().filter(|level| **level == 0).count();
+    assert_eq!(again, 0, "blocks were stored again");
+}
+
 #[test]
 fn a_transfer_begins_with_what_those_before_it_have_learnt() {
     let slow = Machine {
         link: 10.0 * MBIT,
         zfs: 1500.0,
         shared: 0.0,
+        buffer: BUFFER,
     };
     let (_, mut tuner) = tuned(slow, &[TEXT; 200]);
     let learnt = tuner.level();
@@ -175,6 +235,7 @@ fn once_a_link_has_proved_fast_the_next_transfer_begins_with_the_cheapest_level(
         link: 2000.0,
         zfs: 1000.0,
         shared: 0.0,
+        buffer: BUFFER,
     };
     assert_eq!(Tuner::default().level(), FIRST);
     for data in [TEXT, MIX, NOISE] {
@@ -191,6 +252,7 @@ fn a_slow_link_gets_the_thorough_level_within_seconds() {
         link: 10.0 * MBIT,
         zfs: 1500.0,
         shared: 0.0,
+        buffer: BUFFER,
     };
     let blocks = vec![TEXT; 200];
     let (taken, tuner) = tuned(machine, &blocks);
@@ -204,6 +266,7 @@ fn a_link_that_is_fast_enough_gets_stored_blocks() {
         link: 2000.0,
         zfs: 1000.0,
         shared: 0.0,
+        buffer: BUFFER,
     };
     let mut tuner = Tuner::default();
     let mut levels = vec![0; LEVELS.len()];
@@ -225,6 +288,7 @@ fn where_both_ends_share_the_processor_ever_fewer_blocks_are_tried() {
         link: 400.0,
         zfs: 1500.0,
         shared: 1.0,
+        buffer: BUFFER,
     };
     let mut tuner = Tuner::default();
     let mut levels = Vec::new();
@@ -252,6 +316,7 @@ fn it_follows_the_data_and_the_link() {
         link: 100.0 * MBIT,
         zfs: 1500.0,
         shared: 0.0,
+        buffer: BUFFER,
     };
     // Noise first: that compression was of no use then is no reason for ever.
     let turned = [vec![NOISE; 500], vec![TEXT; 2000]].concat();

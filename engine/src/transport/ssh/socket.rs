@@ -127,9 +127,23 @@ pub(super) struct WriteStalled {
 #[error("the connection is no longer wanted")]
 struct LetGo;
 
+/// Bytes that wait in the kernel until TCP may send them. Those on their way are
+/// not among them, so that a long way gets no less. What waits there, megabytes
+/// otherwise, was compressed before anybody could know that the link is slow.
+const UNSENT_BYTES_MAX: u32 = 256 * 1024;
+
+/// Only a better queue: without it everything works.
+fn keep_unsent_low(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, UNSENT_BYTES_MAX);
+}
+
 impl LeashedSocket {
     /// A stream whose writes fail after `stall_max` without progress.
     pub(super) fn new(stream: TcpStream, stall_max: Duration) -> (Self, Leash) {
+        keep_unsent_low(&stream);
         let (sender, leash) = oneshot::channel();
         let patience = Box::pin(tokio::time::sleep(stall_max));
         (
@@ -256,6 +270,14 @@ mod tests {
                 return error;
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn no_megabytes_wait_in_the_kernel_to_be_sent() {
+        let (socket, _leash, _far) = connected(Duration::from_secs(1)).await;
+        let limit = socket2::SockRef::from(&socket.stream).tcp_notsent_lowat();
+        assert_eq!(limit.unwrap(), UNSENT_BYTES_MAX);
     }
 
     #[tokio::test]
