@@ -6,14 +6,16 @@
 //! here may cost more than the run. `ZFERRY_TEST_FAULTS=all` harms every byte, a
 //! number as many of each direction, in equal distances.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+mod carrier;
+
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+
+use carrier::{Harm, Tampered, Way, tampered};
 
 use super::super::{ReplicateError, Report, replicate};
 use super::{PATIENCE, Silent, about, ensure_equal, job, machines, write};
@@ -24,9 +26,7 @@ use crate::peer::wire::{self, WireError};
 use crate::peer::{Connections, Parallel, Peer, PeerError};
 use crate::plan::Step;
 use crate::stream::frame::DATA_BYTES_MAX;
-use crate::transport::{
-    INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX, Reopen, Reopening,
-};
+use crate::transport::{INBOUND_CHUNKS_MAX, Link, OUTBOUND_CHUNKS_MAX, Reopen, Reopening};
 use crate::zfs::model::{BLOCK_BYTES_MAX, Faults, Model};
 
 /// How long a driver lets things stand still.
@@ -36,31 +36,6 @@ const STALL: Duration = Duration::from_secs(120);
 const END: Duration = Duration::from_secs(60 * 60);
 /// Places of each direction that are harmed if nobody asks for more.
 const PLACES: u64 = 6;
-
-/// What happens at a byte of one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Harm {
-    /// The connection breaks there.
-    Cut,
-    /// One bit of it is another.
-    Flip,
-    /// So many bytes are missing from there on.
-    Lose(usize),
-    /// So many bytes come twice.
-    Repeat(usize),
-    /// The frame around it does not arrive.
-    LoseFrame,
-    /// The frame around it arrives twice.
-    RepeatFrame,
-    /// The frame around it comes after the next one.
-    SwapFrames,
-    /// Nothing is taken or delivered from there on; the connection stays.
-    Stall,
-    /// This direction ends there, the other goes on.
-    HalfClose,
-    /// From there on every byte comes alone.
-    Trickle,
-}
 
 const HARMS: [Harm; 12] = [
     Harm::Cut,
@@ -76,152 +51,6 @@ const HARMS: [Harm; 12] = [
     Harm::HalfClose,
     Harm::Trickle,
 ];
-
-/// Which way bytes go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Forth,
-    Back,
-}
-
-/// One direction of a link that passes bytes on.
-struct Carrier {
-    /// Where and what.
-    harm: Option<(u64, Harm)>,
-    /// Bytes that came.
-    seen: Arc<AtomicU64>,
-    /// Set once the harm is done.
-    struck: Arc<AtomicBool>,
-    /// Told when the connection breaks.
-    cut: watch::Sender<bool>,
-}
-
-impl Carrier {
-    /// Passes on what comes, until either end is gone or the connection breaks.
-    async fn carry(
-        self,
-        mut from: mpsc::Receiver<Bytes>,
-        to: mpsc::Sender<Result<Bytes, LinkError>>,
-    ) {
-        let mut broken = self.cut.subscribe();
-        tokio::select! {
-            biased;
-            _ = broken.wait_for(|broken| *broken) => {}
-            () = self.pass(&mut from, to) => {}
-        }
-    }
-
-    async fn pass(
-        &self,
-        from: &mut mpsc::Receiver<Bytes>,
-        to: mpsc::Sender<Result<Bytes, LinkError>>,
-    ) {
-        let mut late: Option<Bytes> = None;
-        let mut alone = false;
-        while let Some(chunk) = from.recv().await {
-            let before = self.seen.fetch_add(chunk.len() as u64, Ordering::SeqCst);
-            let place = self.harm.and_then(|(at, harm)| {
-                let inside = usize::try_from(at.checked_sub(before)?).ok()?;
-                (inside < chunk.len()).then_some((inside, harm))
-            });
-            let mut pieces = vec![chunk.clone()];
-            let mut ends = None;
-            if let Some((at, harm)) = place {
-                self.struck.store(true, Ordering::SeqCst);
-                let until = |n: usize| (at + n).min(chunk.len());
-                let head = chunk.slice(..at);
-                match harm {
-                    Harm::Cut | Harm::Stall | Harm::HalfClose => {
-                        pieces = vec![head];
-                        ends = Some(harm);
-                    }
-                    Harm::Flip => {
-                        let mut other = BytesMut::from(&chunk[..]);
-                        other[at] ^= 1 << (at % 8);
-                        pieces = vec![other.freeze()];
-                    }
-                    Harm::Lose(n) => pieces = vec![head, chunk.slice(until(n)..)],
-                    Harm::Repeat(n) => pieces = vec![chunk.slice(..until(n)), chunk.slice(at..)],
-                    Harm::LoseFrame => pieces.clear(),
-                    Harm::RepeatFrame => pieces.push(chunk.clone()),
-                    Harm::SwapFrames => late = pieces.pop(),
-                    Harm::Trickle => alone = true,
-                }
-            } else {
-                pieces.extend(late.take());
-            }
-            for piece in pieces {
-                let size = if alone { 1 } else { piece.len().max(1) };
-                for from in (0..piece.len()).step_by(size) {
-                    let part = piece.slice(from..(from + size).min(piece.len()));
-                    if to.send(Ok(part)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-            match ends {
-                None => {}
-                Some(Harm::HalfClose) => {
-                    drop(to);
-                    while from.recv().await.is_some() {}
-                    return;
-                }
-                Some(harm) => {
-                    if harm == Harm::Cut {
-                        let _ = to.try_send(Err(LinkError::PeerGone));
-                    } else {
-                        // Until the reading side has had enough, which ends the
-                        // connection for both.
-                        to.closed().await;
-                    }
-                    self.cut.send_replace(true);
-                    return std::future::pending().await;
-                }
-            }
-        }
-    }
-}
-
-/// A link whose bytes pass through here.
-struct Tampered {
-    driver: Link,
-    helper: Link,
-    forth: Arc<AtomicU64>,
-    back: Arc<AtomicU64>,
-    struck: Arc<AtomicBool>,
-}
-
-fn tampered(harm: Option<(Way, u64, Harm)>) -> Tampered {
-    let (driver_out, from_driver) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
-    let (helper_out, from_helper) = mpsc::channel::<Bytes>(OUTBOUND_CHUNKS_MAX);
-    let (to_driver, driver_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
-    let (to_helper, helper_in) = mpsc::channel(INBOUND_CHUNKS_MAX);
-    let cut = watch::Sender::new(false);
-    let struck = Arc::new(AtomicBool::new(false));
-    let carrier = |way: Way| Carrier {
-        harm: harm.and_then(|(there, at, harm)| (there == way).then_some((at, harm))),
-        seen: Arc::default(),
-        struck: Arc::clone(&struck),
-        cut: cut.clone(),
-    };
-    let (forth, back) = (carrier(Way::Forth), carrier(Way::Back));
-    let counted = (Arc::clone(&forth.seen), Arc::clone(&back.seen));
-    tokio::spawn(forth.carry(from_driver, to_helper));
-    tokio::spawn(back.carry(from_helper, to_driver));
-    Tampered {
-        driver: Link {
-            inbound: driver_in,
-            outbound: driver_out,
-        },
-        helper: Link {
-            inbound: helper_in,
-            outbound: helper_out,
-        },
-        forth: counted.0,
-        back: counted.1,
-        struck,
-    }
-}
 
 /// A helper of `model` behind a link, and how it ends.
 fn served(link: Link, model: &Model, hall: &Hall) -> JoinHandle<Result<(), WireError>> {
