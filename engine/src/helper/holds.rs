@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::hold::{Held, HoldTag};
-use crate::name::{DatasetName, Guid, SnapshotName};
+use crate::name::{DatasetName, Guid, ShortName, SnapshotName};
 use crate::protocol::failure::Failure;
 use crate::protocol::message::Reply;
 use crate::zfs::{Dataset, Scope, Zfs, ZfsError, ZfsErrorKind};
@@ -14,6 +14,37 @@ use super::requests::still_the_same;
 /// stays below the bound of a message (16 MiB).
 const PART_HOLDS: usize = 20_000;
 
+/// The newest snapshots of what a session has listed: where a base is looked for
+/// first, since listing everything again takes as long as all else.
+#[derive(Debug, Default)]
+pub(super) struct Newest(HashMap<DatasetName, (Guid, ShortName)>);
+
+impl Newest {
+    /// These have been listed just now.
+    pub(super) fn remember(&mut self, listed: &[Dataset]) {
+        for dataset in listed {
+            match dataset.snapshots.last() {
+                Some(last) => {
+                    let known = (last.guid, last.short.clone());
+                    self.0.insert(dataset.name.clone(), known);
+                }
+                None => {
+                    self.0.remove(&dataset.name);
+                }
+            }
+        }
+    }
+
+    /// What this one was called, if it was the newest.
+    fn name(&self, dataset: &DatasetName, guid: Guid) -> Option<SnapshotName> {
+        let (_, short) = self.0.get(dataset).filter(|(newest, _)| *newest == guid)?;
+        Some(SnapshotName {
+            dataset: dataset.clone(),
+            short: short.clone(),
+        })
+    }
+}
+
 /// The names that snapshots of these guids have now.
 ///
 /// # Errors
@@ -21,8 +52,26 @@ const PART_HOLDS: usize = 20_000;
 pub(super) fn by_guid(
     zfs: &dyn Zfs,
     bases: Vec<(DatasetName, Guid)>,
+    newest: &Newest,
 ) -> Result<Vec<SnapshotName>, Failure> {
+    let guesses: Vec<_> = bases
+        .iter()
+        .filter_map(|(dataset, guid)| Some((newest.name(dataset, *guid)?, *guid)))
+        .collect();
+    let guessed: Vec<SnapshotName> = guesses.iter().map(|(name, _)| name.clone()).collect();
+    let found = zfs.snapshot_guids(&guessed)?;
     let mut names = Vec::with_capacity(bases.len());
+    let mut known = HashSet::new();
+    for ((name, guid), found) in guesses.into_iter().zip(found) {
+        if found == Some(guid) {
+            known.insert((name.dataset.clone(), guid));
+            names.push(name);
+        }
+    }
+    let bases: Vec<_> = bases
+        .into_iter()
+        .filter(|base| !known.contains(base))
+        .collect();
     // Those of a tree are listed at once.
     let root = bases.first().map(|(dataset, _)| dataset.clone());
     let root = root

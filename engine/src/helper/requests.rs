@@ -16,7 +16,7 @@ use crate::zfs::{Dataset, Hold, Scope, Zfs, ZfsError, ZfsErrorKind};
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimError, ClaimFolder};
 use super::copies;
-use super::holds;
+use super::holds::{self, Newest};
 use super::serve::{Reach, StateKeeper};
 
 /// What a request may use.
@@ -34,6 +34,8 @@ pub(super) struct Context<'a> {
     pub claims: &'a mut Vec<Arc<Claim>>,
     /// The holds of this session.
     pub holds: &'a mut Vec<Box<dyn Hold>>,
+    /// What it was told last.
+    pub newest: &'a mut Newest,
 }
 
 /// Carries out a request that is neither send nor receive, and gives the
@@ -46,7 +48,10 @@ pub(super) fn carry_out(request: Request, context: Context<'_>) -> Vec<Reply> {
                 more: false,
                 exists: false,
             }],
-            Ok(Some(datasets)) => parts(datasets),
+            Ok(Some(datasets)) => {
+                context.newest.remember(&datasets);
+                parts(datasets)
+            }
             Err(error) => vec![Reply::Failed(error.into())],
         };
     }
@@ -134,7 +139,7 @@ fn single(request: Request, context: Context<'_>) -> Result<Reply, Failure> {
         }
         Request::HoldBases { bases } => {
             check_count(bases.len())?;
-            let names = holds::by_guid(zfs, bases)?;
+            let names = holds::by_guid(zfs, bases, context.newest)?;
             let tag = HoldTag::for_run(context.driver);
             context.holds.push(zfs.hold(&names, &tag)?);
             Ok(Reply::Done)
@@ -290,38 +295,23 @@ pub(super) fn still_the_same(
     zfs: &dyn Zfs,
     snapshots: Vec<(SnapshotName, Guid)>,
 ) -> Result<Vec<SnapshotName>, Failure> {
-    let mut names = Vec::with_capacity(snapshots.len());
-    let mut listed: Option<(DatasetName, Option<Dataset>)> = None;
-    for (snapshot, expected) in snapshots {
-        if listed
-            .as_ref()
-            .is_none_or(|(name, _)| *name != snapshot.dataset)
-        {
-            let dataset = zfs
-                .tree(&snapshot.dataset, Scope::One)?
-                .and_then(|mut tree| {
-                    if tree.is_empty() {
-                        None
-                    } else {
-                        Some(tree.swap_remove(0))
-                    }
-                });
-            listed = Some((snapshot.dataset.clone(), dataset));
-        }
-        let dataset = listed.as_ref().and_then(|(_, dataset)| dataset.as_ref());
-        match dataset.and_then(|dataset| dataset.snapshot_by_name(&snapshot.short)) {
+    let names: Vec<SnapshotName> = snapshots.iter().map(|(name, _)| name.clone()).collect();
+    let guids = zfs.snapshot_guids(&names)?;
+    let mut same = Vec::with_capacity(names.len());
+    for ((snapshot, expected), found) in snapshots.into_iter().zip(guids) {
+        match found {
             None => {}
-            Some(found) if found.guid == expected => names.push(snapshot),
+            Some(found) if found == expected => same.push(snapshot),
             Some(found) => {
                 return Err(Failure::OtherGuid {
                     snapshot,
                     expected,
-                    found: found.guid,
+                    found,
                 });
             }
         }
     }
-    Ok(names)
+    Ok(same)
 }
 
 /// Cuts a listing into messages of bounded size.

@@ -10,6 +10,7 @@ use tokio::task::spawn_blocking;
 use super::activity::Activity;
 use super::authorization::Authorization;
 use super::claim::{Claim, ClaimFolder};
+use super::holds::Newest;
 use super::join::{Desk, Door, Remains};
 use super::receiving::Receiving;
 use super::requests::{self, Context};
@@ -114,6 +115,7 @@ pub async fn serve_watched(
         writer,
         holds: Vec::new(),
         claims: Vec::new(),
+        newest: Newest::default(),
         driver: driver.about.node,
         early: None,
         answering: 0,
@@ -171,6 +173,8 @@ pub(super) struct Session {
     holds: Vec<Box<dyn Hold>>,
     /// The destinations of this session; a receive keeps them until it ends.
     claims: Vec<Arc<Claim>>,
+    /// Where bases are looked for first.
+    newest: Newest,
     /// What the driver's machine calls itself.
     driver: String,
     /// A request that came while a send was just ending.
@@ -285,6 +289,7 @@ impl Session {
         let helper = self.helper.clone();
         let mut holds = std::mem::take(&mut self.holds);
         let mut claims = self.claims.clone();
+        let mut newest = std::mem::take(&mut self.newest);
         let driver = self.driver.clone();
         let mut work = spawn_blocking(move || {
             let context = Context {
@@ -296,9 +301,10 @@ impl Session {
                 driver: &driver,
                 claims: &mut claims,
                 holds: &mut holds,
+                newest: &mut newest,
             };
             let replies = requests::carry_out(request, context);
-            (replies, holds, claims)
+            (replies, holds, claims, newest)
         });
         let done = loop {
             tokio::select! {
@@ -311,9 +317,10 @@ impl Session {
             }
         };
         let replies = match done {
-            Ok((replies, holds, claims)) => {
+            Ok((replies, holds, claims, newest)) => {
                 self.holds = holds;
                 self.claims = claims;
+                self.newest = newest;
                 replies
             }
             Err(error) => vec![Reply::Failed(Failure::Internal(error.to_string()))],

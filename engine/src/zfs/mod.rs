@@ -206,6 +206,26 @@ pub trait Zfs: Send + Sync {
     /// Any [`ZfsErrorKind`] but `NotFound`.
     fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError>;
 
+    /// The guids that snapshots of these names have now, in their order; `None`
+    /// for one that does not exist. Reads only; not atomic against other
+    /// processes. Unless something better is known, what they are snapshots of is
+    /// listed, each dataset once if its snapshots follow one another.
+    ///
+    /// # Errors
+    /// Any [`ZfsErrorKind`] but `NotFound`.
+    fn snapshot_guids(&self, names: &[SnapshotName]) -> Result<Vec<Option<Guid>>, ZfsError> {
+        let mut guids = Vec::with_capacity(names.len());
+        for of_one in names.chunk_by(|one, next| one.dataset == next.dataset) {
+            let listed = self.tree(&of_one[0].dataset, Scope::One)?;
+            let dataset = listed.as_ref().and_then(|tree| tree.first());
+            guids.extend(of_one.iter().map(|name| {
+                let found = dataset?.snapshot_by_name(&name.short)?;
+                Some(found.guid)
+            }));
+        }
+        Ok(guids)
+    }
+
     /// Creates the missing ancestors of `dataset`, as file systems that do not
     /// mount by themselves (`zfs create -p` with `canmount=off`), and returns
     /// their names. One transaction each, topmost first.

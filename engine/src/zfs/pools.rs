@@ -17,7 +17,7 @@ use super::{
     ZfsError, ZfsErrorKind, mounted,
 };
 use crate::hold::HoldTag;
-use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
 /// Opens the kernel's ZFS.
@@ -183,6 +183,14 @@ fn check_base(request: &SendRequest) -> Result<(), ZfsError> {
 impl Zfs for Pools {
     fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
         self.of(root)?.tree(root, scope)
+    }
+
+    fn snapshot_guids(&self, names: &[SnapshotName]) -> Result<Vec<Option<Guid>>, ZfsError> {
+        let mut guids = Vec::with_capacity(names.len());
+        for part in names.chunk_by(|one, next| one.dataset.pool() == next.dataset.pool()) {
+            guids.extend(self.of(&part[0].dataset)?.snapshot_guids(part)?);
+        }
+        Ok(guids)
     }
 
     fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {

@@ -99,6 +99,8 @@ pub fn list(probe: &Probe) -> Result<()> {
             snapshot.id
         );
         let name = format!("{a}@{}", id.name);
+        let alone = with_handle(|handle| handle.snapshot_guid(&name))?;
+        ensure!(alone == id.guid, "{name} alone: {alone}");
         for (property, ours) in [
             ("guid", id.guid),
             ("createtxg", id.createtxg),

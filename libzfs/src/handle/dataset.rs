@@ -179,7 +179,7 @@ pub fn list<T: Send, E: From<Error> + Send>(
             each,
         };
         let what = (root, depth == Depth::All);
-        Walk::run(&view, what, threads, |walk: &Walk<T, E>| {
+        Walk::run(&view, what, threads.max(1), |walk: &Walk<T, E>| {
             // Without a handle the others do this part.
             let _ = with_handle(|handle| {
                 walk.go_on(&View {

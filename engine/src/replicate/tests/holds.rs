@@ -106,6 +106,48 @@ async fn a_base_that_vanished_on_the_target_is_told_before_anything_is_sent() {
     }
 }
 
+/// Renames the base on the target when everything has been listed.
+struct Renaming<'a>(&'a Model);
+
+impl Observer for Renaming<'_> {
+    fn event(&self, event: &Event) {
+        if let Event::Step { command, .. } = event
+            && command.starts_with("zfs snapshot")
+        {
+            let hands = self.0.by_hand();
+            let base = "backup/deep/a/y@ours-0001";
+            hands.rename_snapshot(base, "mine").unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_was_renamed_since_it_was_listed_is_held_and_built_upon() {
+    let (source, target) = machines(&Faults::default());
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    let (mut from, mut to) = (peer("a", &source).await, peer("b", &target).await);
+    let report = replicate(&job(2), &mut from, &mut to, &Renaming(&target)).await;
+    assert_eq!(report.unwrap().datasets.len(), 3);
+    let there = target.by_hand().look("backup/deep/a/y").unwrap().snapshots;
+    let names: Vec<_> = there.iter().map(|one| one.short.as_str()).collect();
+    assert_eq!(names, ["mine", "ours-0002"]);
+}
+
+#[tokio::test]
+async fn bases_are_found_without_listing_the_target_again() {
+    let (source, target) = machines(&Faults::default());
+    go(&job(1), &source, &target).await.unwrap();
+    write(&source, 2);
+    let before = target.log().len();
+    go(&job(2), &source, &target).await.unwrap();
+    let all = "zfs list -t all -r backup/deep/a";
+    let log = target.log();
+    let listings = log[before..].iter().filter(|logged| logged.command == all);
+    // One to plan with, and one that says what may be destroyed at last.
+    assert_eq!(listings.count(), 2);
+}
+
 const TAG: &str = "zferry:base:replicate:0123abcd";
 
 fn holding(run: u32, keep: KeepBase) -> Job {

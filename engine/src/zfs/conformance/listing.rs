@@ -11,6 +11,7 @@ pub(super) const CLAIMS: &[Claim] = claims![
     missing_ancestors_are_created_topmost_first_and_do_not_mount,
     ancestors_in_a_missing_pool_are_not_found,
     snapshots_are_listed_oldest_first_with_what_tells_them_apart,
+    snapshots_are_told_by_name_in_the_order_they_were_asked_for,
     written_counts_what_came_after_the_newest_snapshot,
     a_snapshot_tells_what_was_written_before_it_and_what_keeps_it,
 ];
@@ -119,6 +120,36 @@ fn snapshots_are_listed_oldest_first_with_what_tells_them_apart(ground: &Ground<
         "the head has the guid {:?}",
         found.guid
     );
+    Ok(())
+}
+
+fn snapshots_are_told_by_name_in_the_order_they_were_asked_for(ground: &Ground<'_>) -> Outcome {
+    let (a, b) = (ground.filesystem("a")?, ground.volume("b", 1)?);
+    for (dataset, short) in [(&a, "one"), (&a, "two"), (&b, "one")] {
+        ground.snapshot(dataset, short)?;
+    }
+    let mut expected = Vec::new();
+    for dataset in [&a, &b] {
+        let snapshots = ground.look(dataset)?.snapshots;
+        expected.extend(snapshots.iter().map(|snapshot| Some(snapshot.guid)));
+    }
+    let [Some(a_one), Some(a_two), Some(b_one)] = expected[..] else {
+        ensure!(false, "three snapshots: {expected:?}");
+        return Ok(());
+    };
+    let names = [
+        at(&b, "one")?,
+        at(&a, "two")?,
+        at(&a, "absent")?,
+        at(&a, "one")?,
+        at(&ground.here("absent")?, "one")?,
+    ];
+    same!(
+        ground.zfs.snapshot_guids(&names)?,
+        [Some(b_one), Some(a_two), None, Some(a_one), None],
+        "guids"
+    );
+    same!(ground.zfs.snapshot_guids(&[])?, [], "guids of nothing");
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use super::{
     PropertyValue, ReceiveRequest, Scope, SendMode, SendRequest, Zfs, ZfsError, ZfsErrorKind, left,
 };
 use crate::hold::HoldTag;
-use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
 /// The most threads that list one tree: each is one more that keeps the kernel
@@ -87,6 +87,19 @@ impl Zfs for Kernel {
             }
         })?;
         Ok(listed.filter(|datasets| !datasets.is_empty()))
+    }
+
+    fn snapshot_guids(&self, names: &[SnapshotName]) -> Result<Vec<Option<Guid>>, ZfsError> {
+        with_handle(|handle| {
+            let guids = names
+                .iter()
+                .map(|name| match handle.snapshot_guid(&name.to_string()) {
+                    Ok(guid) => Ok(Some(Guid(guid))),
+                    Err(error) if error.kind() == libzfs::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error.into()),
+                });
+            guids.collect()
+        })
     }
 
     fn create_ancestors(&self, dataset: &DatasetName) -> Result<Vec<DatasetName>, ZfsError> {
