@@ -19,6 +19,7 @@ use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::{Mutex, PoisonError};
 
 use libzfs_sys::Api;
 use libzfs_sys::bindings::{B_FALSE, libzfs_handle_t};
@@ -33,6 +34,9 @@ pub use property::{PropertyInfo, ValueKind};
 pub use rename::{DatasetRename, RecursiveRename};
 pub use snapshot::{Snapshot, SnapshotId};
 pub use token::ResumeToken;
+
+/// Held while a handle is made.
+static STARTING: Mutex<()> = Mutex::new(());
 
 thread_local! {
     /// The handle of this thread, from its first use to the end of the thread.
@@ -74,6 +78,8 @@ impl Handle {
     fn start() -> Result<Self, Unavailable> {
         // Asks for /dev/zfs first: libzfs_init would run modprobe and wait.
         let api = libraries_and_module()?;
+        // It fills tables that all handles share.
+        let _alone = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         // SAFETY: no arguments.
         let raw = unsafe { (api.zfs.libzfs_init)() };
         let errno = Errno::last();

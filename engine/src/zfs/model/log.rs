@@ -83,6 +83,12 @@ impl Call {
         Self::look("list", root, command)
     }
 
+    pub(super) fn snapshot_guids(names: &[SnapshotName]) -> Self {
+        let names = list(names);
+        let command = format!("zfs get guid {names}");
+        Self::look("look up", names, command)
+    }
+
     pub(super) fn create_ancestors(dataset: &DatasetName) -> Self {
         // The command would be given the parent; a pool has none.
         let parent = dataset.parent().unwrap_or_else(|| dataset.clone());

@@ -27,7 +27,7 @@ use super::{
     ZfsErrorKind,
 };
 use crate::hold::HoldTag;
-use crate::name::{BookmarkName, DatasetName, ShortName, SnapshotName};
+use crate::name::{BookmarkName, DatasetName, Guid, ShortName, SnapshotName};
 use crate::stream::record::BeginRecord;
 
 mod bookmarks;
@@ -278,6 +278,19 @@ impl Zfs for Model {
     fn tree(&self, root: &DatasetName, scope: Scope) -> Result<Option<Vec<Dataset>>, ZfsError> {
         self.call(Call::tree(root, scope), |machine| {
             Ok(machine.tree(root, scope))
+        })
+    }
+
+    fn snapshot_guids(&self, names: &[SnapshotName]) -> Result<Vec<Option<Guid>>, ZfsError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.call(Call::snapshot_guids(names), |machine| {
+            let guids = names.iter().map(|name| {
+                let listed = machine.tree(&name.dataset, Scope::One)?;
+                Some(listed.first()?.snapshot_by_name(&name.short)?.guid)
+            });
+            Ok(guids.collect())
         })
     }
 
