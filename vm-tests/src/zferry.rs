@@ -40,9 +40,24 @@ pub fn provide(named: Option<&Path>, needs: Needs) -> Result<Option<PathBuf>> {
 /// If it cannot be built.
 pub fn conformance() -> Result<PathBuf> {
     report::note("building the conformance suite");
-    let example = ["--example", "conformance", "--features", "conformance"];
-    build(&[&["--package", "zferry-engine"], &example[..]].concat())?;
-    let built = newest("examples/conformance")?;
+    let features = ["--features", "conformance"];
+    example("zferry-engine", "conformance", &features)
+}
+
+/// The program that tries every call of the wrapper around ZFS' libraries, the
+/// same way.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn probe() -> Result<PathBuf> {
+    report::note("building the probe of the libraries");
+    example("libzfs", "probe", &[])
+}
+
+fn example(package: &str, name: &str, more: &[&str]) -> Result<PathBuf> {
+    let what = ["--package", package, "--example", name];
+    build(&[&what[..], more].concat())?;
+    let built = newest(&format!("examples/{name}"))?;
     let built = built.context("cargo built the example somewhere else")?;
     let slim = built.with_extension("slim");
     strip(&built, &slim)?;

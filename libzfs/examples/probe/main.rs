@@ -44,6 +44,7 @@ type Case = fn(&Probe) -> Result<()>;
 const CASES: &[(&str, Case)] = &[
     ("pools and versions", trees::pools_and_versions),
     ("create and walk a tree", trees::create_and_walk),
+    ("list by several threads", trees::list_by_several_threads),
     ("take and destroy snapshots", snapshots::take_and_destroy),
     ("list snapshots", snapshots::list),
     ("rename snapshots", snapshots::rename),

@@ -176,6 +176,46 @@ pub fn create_and_walk(probe: &Probe) -> Result<()> {
     Ok(())
 }
 
+/// More datasets than one thread lists by itself, some of them deeper.
+pub fn list_by_several_threads(probe: &Probe) -> Result<()> {
+    let root = probe.name("wide");
+    let create = |name: &str| {
+        probe.core.create_filesystem(&NewFilesystem {
+            name,
+            properties: &[],
+        })
+    };
+    create(&root)?;
+    for n in 0..24 {
+        let name = format!("{root}/{n:02}");
+        create(&name)?;
+        if n % 8 == 0 {
+            create(&format!("{name}/below"))?;
+        }
+    }
+    zfs(&["snapshot", "-r", &format!("{root}@one")])?;
+    let shown = zfs(&["list", "-Hrp", "-o", "name,guid", &root])?;
+    for threads in [1, 2, 4] {
+        let all = libzfs::list(&root, Depth::All, threads, |_, one| {
+            Ok::<_, libzfs::Error>(Some(one))
+        });
+        let all = all?.context("the tree is there")?;
+        let told: Vec<String> = all
+            .iter()
+            .map(|one| format!("{}\t{}", one.dataset.name, one.dataset.guid))
+            .collect();
+        ensure!(
+            told.join("\n") == shown.trim_end(),
+            "{threads} threads: {told:?}"
+        );
+        ensure!(
+            all.iter().all(|one| one.snapshots.len() == 1),
+            "{threads} threads: snapshots"
+        );
+    }
+    Ok(())
+}
+
 /// Numbers that zfs(8) shows too.
 fn check_against_witness(dataset: &Dataset) -> Result<()> {
     for (property, ours) in [
