@@ -37,9 +37,15 @@ pub fn print(samples: &[Sample], methods: &[&'static str], measure: &str, mib: u
 
 /// The median, with least and most.
 pub fn spread(values: &[f64]) -> String {
+    spread_to(values, 2)
+}
+
+/// The same, with so many decimals.
+pub fn spread_to(values: &[f64], decimals: usize) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(0.0, f64::max);
-    format!("{:.2} ({least:.2}-{most:.2})", median(values))
+    let median = median(values);
+    format!("{median:.decimals$} ({least:.decimals$}-{most:.decimals$})")
 }
 
 /// The middle value, or the mean of the two in the middle.

@@ -9,8 +9,8 @@
 //!
 //! - [`Core`]: libzfs_core. One atomic ioctl per call, any thread, plain
 //!   errnos. Takes, holds, sends, receives, destroys.
-//! - [`with_handle`]: libzfs. One handle per thread; names, properties, trees,
-//!   resume tokens, and the one thing only libzfs can do in one transaction:
+//! - [`with_handle`]: libzfs. One handle per thread; names, properties, trees
+//!   ([`list`], by several threads), resume tokens, and the one thing only libzfs can do in one transaction:
 //!   renaming a snapshot in a whole tree.
 //!
 //! Without ZFS everything compiles, loads and says [`Unavailable`].

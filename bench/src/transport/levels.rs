@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::content::{self, Kind};
 use super::methods::{Method, Place};
 use super::parts;
 use super::wan::{Wan, Way, bits};
-use crate::sample::{median, spread};
+use crate::sample::{spread, spread_to};
 
 const OFF: Method = Method::Own("off", "auto");
 const FIXED: Method = Method::Own("-3", "auto");
@@ -47,6 +47,7 @@ pub struct Args {
 /// # Errors
 /// If a method fails, or something else arrives than was sent.
 pub fn run(args: &Args) -> Result<()> {
+    ensure!(args.rounds > 0, "there is nothing to measure");
     let folder = super::folder()?;
     println!(
         "{:<9} {:<11} {:<6} {:<18} {:<18} {:<18} auto / the better of the others",
@@ -112,12 +113,9 @@ fn print(rate: Option<f64>, kind: Kind, bytes: f64, rounds: &[[f64; 3]]) {
         Some(rate) if rate < 1e9 => format!("{} Mbit/s", rate / 1e6),
         Some(rate) => format!("{} Gbit/s", rate / 1e9),
     };
-    let of = |n: usize| -> Vec<f64> { rounds.iter().map(|rates| rates[n]).collect() };
-    let shown = |n| {
-        let rates = of(n);
-        let least = rates.iter().copied().fold(f64::INFINITY, f64::min);
-        let most = rates.iter().copied().fold(0.0, f64::max);
-        format!("{:.1} ({least:.1}-{most:.1})", median(&rates))
+    let shown = |n: usize| {
+        let rates: Vec<f64> = rounds.iter().map(|rates| rates[n]).collect();
+        spread_to(&rates, 1)
     };
     let ratios: Vec<f64> = rounds
         .iter()

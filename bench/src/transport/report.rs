@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::content::Kind;
 use super::methods::{Method, Taken};
-use crate::sample::{median, spread};
+use crate::sample::{median, spread, spread_to};
 
 /// One method in one round.
 #[derive(Debug, Clone, Copy)]
@@ -81,19 +81,13 @@ pub fn print(samples: &[Sample], kind: Kind, methods: &[Method]) {
         println!(
             "  {:<24} {:<20} {:<18} {:<9} {:<9} {}",
             method.name(),
-            whole(&values(Sample::rate)),
+            spread_to(&values(Sample::rate), 0),
             spread(&values(Sample::cost)),
             than_ssh(Sample::rate),
             than_ssh(Sample::cost),
             peak.map_or_else(String::new, |[near, far]| format!("{near:.0} / {far:.0}")),
         );
     }
-}
-
-fn whole(values: &[f64]) -> String {
-    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = values.iter().copied().fold(0.0, f64::max);
-    format!("{:.0} ({least:.0}-{most:.0})", median(values))
 }
 
 /// All samples.

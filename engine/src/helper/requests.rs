@@ -34,7 +34,7 @@ pub(super) struct Context<'a> {
     pub claims: &'a mut Vec<Arc<Claim>>,
     /// The holds of this session.
     pub holds: &'a mut Vec<Box<dyn Hold>>,
-    /// What it was told last.
+    /// Where bases are looked for first.
     pub newest: &'a mut Newest,
 }
 

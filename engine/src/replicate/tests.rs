@@ -47,6 +47,20 @@ impl Observer for Silent {
     fn event(&self, _: &Event) {}
 }
 
+/// Does something when everything has been listed, and the run says that it
+/// takes its snapshot.
+struct AtSnapshot<F>(F);
+
+impl<F: Fn() + Send + Sync> Observer for AtSnapshot<F> {
+    fn event(&self, event: &Event) {
+        if let Event::Step { command, .. } = event
+            && command.starts_with("zfs snapshot")
+        {
+            (self.0)();
+        }
+    }
+}
+
 /// Keeps what is told.
 #[derive(Default)]
 struct Told(Mutex<Vec<Event>>);

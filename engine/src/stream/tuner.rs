@@ -382,7 +382,8 @@ impl Tuner {
             self.patience[self.level].1 = PATIENCE_FIRST;
             if self.level > trial.from {
                 // What costs less did worse just now.
-                self.patience[trial.from].0 = PATIENCE_FIRST;
+                let (left, _) = &mut self.patience[trial.from];
+                *left = PATIENCE_FIRST.max(*left);
             }
         }
     }

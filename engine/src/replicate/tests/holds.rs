@@ -84,19 +84,11 @@ async fn a_base_that_vanished_on_the_target_is_told_before_anything_is_sent() {
     go(&job(1), &source, &target).await.unwrap();
     write(&source, 2);
     let (mut from, mut to) = (peer("a", &source).await, peer("b", &target).await);
-    /// Destroys the base on the target when everything has been listed.
-    struct Retention<'a>(&'a Model);
-    impl Observer for Retention<'_> {
-        fn event(&self, event: &Event) {
-            if let Event::Step { command, .. } = event
-                && command.starts_with("zfs snapshot")
-            {
-                let base = "backup/deep/a/y@ours-0001";
-                self.0.by_hand().destroy_snapshot(base).unwrap();
-            }
-        }
-    }
-    let error = replicate(&job(2), &mut from, &mut to, &Retention(&target)).await;
+    let retention = AtSnapshot(|| {
+        let base = "backup/deep/a/y@ours-0001";
+        target.by_hand().destroy_snapshot(base).unwrap();
+    });
+    let error = replicate(&job(2), &mut from, &mut to, &retention).await;
     let error = error.unwrap_err();
     assert!(matches!(error, ReplicateError::Vanished { .. }), "{error}");
     assert_eq!(error.family(), Family::Transient);
@@ -106,28 +98,17 @@ async fn a_base_that_vanished_on_the_target_is_told_before_anything_is_sent() {
     }
 }
 
-/// Renames the base on the target when everything has been listed.
-struct Renaming<'a>(&'a Model);
-
-impl Observer for Renaming<'_> {
-    fn event(&self, event: &Event) {
-        if let Event::Step { command, .. } = event
-            && command.starts_with("zfs snapshot")
-        {
-            let hands = self.0.by_hand();
-            let base = "backup/deep/a/y@ours-0001";
-            hands.rename_snapshot(base, "mine").unwrap();
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_base_that_was_renamed_since_it_was_listed_is_held_and_built_upon() {
     let (source, target) = machines(&Faults::default());
     go(&job(1), &source, &target).await.unwrap();
     write(&source, 2);
     let (mut from, mut to) = (peer("a", &source).await, peer("b", &target).await);
-    let report = replicate(&job(2), &mut from, &mut to, &Renaming(&target)).await;
+    let renaming = AtSnapshot(|| {
+        let base = "backup/deep/a/y@ours-0001";
+        target.by_hand().rename_snapshot(base, "mine").unwrap();
+    });
+    let report = replicate(&job(2), &mut from, &mut to, &renaming).await;
     assert_eq!(report.unwrap().datasets.len(), 3);
     let there = target.by_hand().look("backup/deep/a/y").unwrap().snapshots;
     let names: Vec<_> = there.iter().map(|one| one.short.as_str()).collect();

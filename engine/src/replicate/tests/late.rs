@@ -4,26 +4,14 @@
 use super::*;
 use crate::plan::Conflict;
 
-/// Destroys a base as soon as the run says that it takes its snapshot.
-struct Somebody(Model);
-
-impl Observer for Somebody {
-    fn event(&self, event: &Event) {
-        let base = "tank/a/x@ours-0001";
-        if let Event::Step { command, .. } = event
-            && command.starts_with("zfs snapshot")
-            && self.0.by_hand().digest(base).is_some()
-        {
-            self.0.by_hand().destroy_snapshot(base).unwrap();
-        }
-    }
-}
-
 /// A run whose base goes while it takes its snapshot.
 async fn disturbed(job: &Job, source: &Model, target: &Model) -> Result<Report, ReplicateError> {
-    let mut from = peer("source", source).await;
-    let mut to = peer("target", target).await;
-    replicate(job, &mut from, &mut to, &Somebody(source.clone())).await
+    let (mut from, mut to) = (peer("source", source).await, peer("target", target).await);
+    let somebody = AtSnapshot(|| {
+        let base = "tank/a/x@ours-0001";
+        source.by_hand().destroy_snapshot(base).unwrap();
+    });
+    replicate(job, &mut from, &mut to, &somebody).await
 }
 
 #[tokio::test]

@@ -215,6 +215,24 @@ fn what_a_level_has_just_beaten_is_not_tried_again_at_once() {
 }
 
 #[test]
+fn a_level_that_is_left_alone_for_long_is_not_forgiven_for_being_beaten() {
+    for (before, after) in [(0, PATIENCE_FIRST), (200, 200)] {
+        let mut tuner = Tuner {
+            level: 2,
+            ..Tuner::default()
+        };
+        tuner.patience[0] = (before, 400);
+        let trial = Trial {
+            from: 0,
+            before: 100e6,
+            settles: 0.0,
+        };
+        tuner.judge(trial, 200e6);
+        assert_eq!((tuner.level, tuner.patience[0]), (2, (after, 400)));
+    }
+}
+
+#[test]
 fn a_transfer_begins_with_what_those_before_it_have_learnt() {
     let slow = Machine {
         link: 10.0 * MBIT,
