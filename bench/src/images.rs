@@ -32,9 +32,8 @@ const MIB: u64 = 1 << 20;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const BARE: &str = "bare";
-const STORED: &str = "engine, stored";
-const ADAPTIVE: &str = "engine, as it comes";
-const METHODS: [&str; 3] = [BARE, STORED, ADAPTIVE];
+const ENGINE: &str = "engine, as it comes";
+const METHODS: [&str; 2] = [BARE, ENGINE];
 
 /// Hears nothing.
 pub struct Silent;
@@ -84,8 +83,7 @@ pub fn run(mib: u64, rounds: usize, worker: Option<PathBuf>) -> Result<()> {
             let begun = Instant::now();
             match method {
                 BARE => bare(&pools, &from)?,
-                STORED => engine(&pools, &from, Compression::Off)?,
-                _ => engine(&pools, &from, Compression::Adaptive)?,
+                _ => engine(&pools, &from)?,
             }
             let seconds = begun.elapsed().as_secs_f64();
             check(&pools, &from)?;
@@ -156,7 +154,7 @@ fn bare(pools: &Pools, from: &SnapshotName) -> Result<()> {
     })
 }
 
-fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> Result<()> {
+fn engine(pools: &Arc<Pools>, from: &SnapshotName) -> Result<()> {
     let job = Job {
         loss: engine::plan::Loss::default(),
         intermediary: engine::plan::Intermediary::Skip,
@@ -168,7 +166,7 @@ fn engine(pools: &Arc<Pools>, from: &SnapshotName, compression: Compression) -> 
         scope: Scope::One,
         mode: SendMode::Plain,
         placement: Placement::OneMachine,
-        compression,
+        compression: Compression::Adaptive,
         workers: Workers::Auto,
         limiter: None,
         rehearsal: false,

@@ -96,7 +96,7 @@ pub struct Job {
     pub mode: SendMode,
     /// On one machine or two.
     pub placement: Placement,
-    /// Compression on the way.
+    /// Compression on the way: what was asked for.
     pub compression: Compression,
     /// How many hash and compress a large transfer, on each side.
     pub workers: Workers,
@@ -115,6 +115,15 @@ pub struct Job {
 }
 
 impl Job {
+    /// How its streams are compressed.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        match self.placement {
+            Placement::OneMachine => self.compression.on_one_machine(),
+            Placement::TwoMachines => self.compression,
+        }
+    }
+
     /// Refuses what no listing is needed to refuse.
     ///
     /// # Errors

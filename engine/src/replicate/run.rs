@@ -123,7 +123,7 @@ pub(super) async fn attempt(
     let mut transfers = Transfers {
         source,
         target,
-        compression: job.compression,
+        compression: job.compression(),
         workers: job.workers,
         limiter: job.limiter.clone(),
         observer,

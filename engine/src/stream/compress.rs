@@ -34,6 +34,18 @@ pub enum Compression {
     Level(i32),
 }
 
+impl Compression {
+    /// The same where both ends are on one machine. Nothing there is slower than
+    /// a processor that compresses, so that nothing has to be found out.
+    #[must_use]
+    pub fn on_one_machine(self) -> Self {
+        match self {
+            Self::Adaptive => Self::Off,
+            said => said,
+        }
+    }
+}
+
 /// A zstd context that is used again. Each thread that compresses has its own.
 #[derive(Default)]
 pub struct Compressor {

@@ -11,7 +11,7 @@ use super::{Faults, go, job, machines, peer};
 use crate::event::{Event, Observer, WaitingFor};
 use crate::helper::Workers;
 use crate::protocol::pulse::WaitsFor;
-use crate::replicate::{Job, replicate};
+use crate::replicate::{Job, Placement, replicate};
 use crate::stream::compress::Compression;
 use crate::zfs::ZfsErrorKind;
 use crate::zfs::model::Fault;
@@ -136,15 +136,18 @@ fn counts(events: &Mutex<Vec<(Instant, Event)>>) -> (usize, u64, usize, usize, u
 
 #[tokio::test]
 async fn what_the_compression_came_to_is_told_where_it_was_left_to_the_source() {
-    for (compression, is_told) in [
-        (Compression::Adaptive, true),
-        (Compression::Level(3), false),
+    for (placement, compression, is_told) in [
+        (Placement::TwoMachines, Compression::Adaptive, true),
+        (Placement::TwoMachines, Compression::Level(3), false),
+        // There is no way, and nothing to find out.
+        (Placement::OneMachine, Compression::Adaptive, false),
     ] {
         let (source, target) = machines(&Faults::default());
         let recorder = Recorder::default();
         let mut from = peer("source", &source).await;
         let mut to = peer("target", &target).await;
         let job = Job {
+            placement,
             compression,
             ..job(1)
         };
@@ -157,7 +160,7 @@ async fn what_the_compression_came_to_is_told_where_it_was_left_to_the_source() 
             _ => None,
         });
         let told: Vec<bool> = came_to.map(Option::is_some).collect();
-        assert_eq!(told, [is_told; 3], "{compression:?}");
+        assert_eq!(told, [is_told; 3], "{placement:?} {compression:?}");
     }
 }
 

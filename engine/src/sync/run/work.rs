@@ -305,13 +305,14 @@ impl<'a> Work<'a> {
                 Manner::Usual
             };
             let progress = Progress::new(round.observer);
+            let is_on_a_wire = target.kind != TargetKind::Local;
             let round = Round {
                 observer: &progress,
                 base: round.base.clone(),
-                limiter: match target.kind {
-                    // Nothing of it is on a wire.
-                    TargetKind::Local => None,
-                    TargetKind::Nodes | TargetKind::DrpNodes => round.limiter.clone(),
+                limiter: round.limiter.clone().filter(|_| is_on_a_wire),
+                compression: match is_on_a_wire {
+                    true => round.compression,
+                    false => round.compression.on_one_machine(),
                 },
                 ..*round
             };
