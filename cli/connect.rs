@@ -311,6 +311,7 @@ impl Connect<'_> {
                 known_hosts: None,
                 remote_command: None,
                 images: Vec::new(),
+                dscp: None,
             },
         )?;
         self.travel(route).await
@@ -333,6 +334,7 @@ impl Connect<'_> {
             agent: environment::agent(),
             known_hosts: self.known_hosts(connection),
             connect_timeout: self.transfer.connect_timeout,
+            dscp: self.transfer.dscp.or(connection.dscp),
             ..SshOptions::default()
         };
         let images = self.remote_images(connection);

@@ -9,7 +9,7 @@ use engine::sync::moment::UtcSeconds;
 use crate::program::Place;
 
 const SERVICE: &str = "[DEFAULT]\nnodes = n1 n2\ndrpnodes = d1\nenv = PRD\nnode_env = PRD\n\
-    ssh_user = zferry\naddress@n2 = 10.0.0.2\nssh_port@n2 = 2222\n\
+    ssh_user = zferry\naddress@n2 = 10.0.0.2\nssh_port@n2 = 2222\ndscp = le\n\
     [sync#1]\ntype = zfs\nsrc@n1 = tank/a\nsrc@n2 = pool/a\ndst@n1 = pool/a\ndst@n2 = tank/a\n\
     target = nodes drpnodes\nbandwidth_limit = 10M@08:00-18:00,100M\nschedule = 22:00-02:00@121 mon-fri\nrollback = modified\n\
     pre_sync_nodes = /bin/echo 'a b'\nsync_all_requires = sync#2(up|warn)\n\
@@ -40,7 +40,7 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     place.configure("good", SERVICE);
     place.configure(
         "bad",
-        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc = tank//a\ntimeout = soon\ntarget = node\nbandwidth_limit = 20Mb\n",
+        "[DEFAULT]\nnodes = n1 n2\n[sync#1]\nsrc = tank//a\ntimeout = soon\ntarget = node\nbandwidth_limit = 20Mb\ndscp = low\n",
     );
     place.configure(
         "other",
@@ -49,11 +49,12 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     let ran = place.run(&["config", "check"]);
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     for text in [
-        "bad: 4 mistakes\n",
+        "bad: 5 mistakes\n",
         "bad.conf: line 4 [sync#1] src: ",
         "bad.conf: line 5 [sync#1] timeout: `soon` is no duration",
         "bad.conf: line 6 [sync#1] target: `node` is not known; did you mean `nodes`?",
         "bad.conf: line 7 [sync#1] bandwidth_limit: `20Mb` is no rate; write for example `20M`",
+        "bad.conf: line 8 [sync#1] dscp: `low` is no code point",
         "good: ok\n",
         "other: 1 mistake\n",
         "other.conf: line 4 [sync#1] src@n1: its snapshots would be those of another service",
@@ -65,7 +66,7 @@ fn every_mistake_of_every_file_is_told_at_once_with_line_and_remedy() {
     assert_eq!(ran.code, Some(2), "{ran:#?}");
     let services = &ran.last_json()["result"]["services"];
     let mistakes = services[0]["mistakes"].as_array().unwrap();
-    assert_eq!(mistakes.len(), 4);
+    assert_eq!(mistakes.len(), 5);
     assert_eq!(mistakes[2]["line"], 6);
     assert_eq!(mistakes[2]["kind"], "bad_value");
     assert_eq!(mistakes[2]["remedy"], "did you mean `nodes`?");
@@ -89,8 +90,8 @@ fn what_a_node_would_do_is_shown_with_everything_resolved() {
         "web on n1 (",
         "  nodes: n1 n2\n  drpnodes: d1\n  topology: failover\n  env: PRD (this node: PRD)\n",
         "sync#1\n  src: tank/a\n  dst: pool/a\n",
-        "  target: pool/a on n2 (nodes), reached at zferry@10.0.0.2:2222\n",
-        "  target: pool/a on d1 (drpnodes), reached at zferry@d1\n",
+        "  target: pool/a on n2 (nodes), reached at zferry@10.0.0.2:2222, dscp le\n",
+        "  target: pool/a on d1 (drpnodes), reached at zferry@d1, dscp le\n",
         "  snapshots: @sent @tosend @sent.old\n",
         "  sync_max_delay: 1d\n",
         "  bandwidth_limit: 10M@08:00-18:00,100M\n  keep_old: confirm\n  rollback: modified\n  schedule: 22:00-02:00@121 mon-fri\n",
@@ -112,7 +113,7 @@ fn whom_the_rule_of_production_keeps_out_is_shown() {
     );
     let ran = place.run(&["config", "show", "web"]);
     ran.fails(0, &["nothing is sent on or to these nodes"]);
-    let text = "reached at zferry@10.0.0.2:2222, not sent there: its env is TST\n";
+    let text = "reached at zferry@10.0.0.2:2222, dscp le, not sent there: its env is TST\n";
     assert!(ran.out.contains(text), "{}", ran.out);
     let ran = place.run(&["config", "show", "web", "--node", "n2"]);
     let text = "env: PRD (this node: TST: it sends nothing)\n";

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use engine::transport::ssh::server::HostKey;
+use rustix::process::Pid;
 
 use crate::program::{Place, Ran};
 
@@ -18,7 +19,12 @@ pub struct Listening {
 impl Listening {
     /// Makes the key `user`, allows it `allow`, and starts `command`, which has
     /// the global options.
-    pub fn start(place: &Place, mut command: Command, allow: &str) -> Self {
+    pub fn start(place: &Place, command: Command, allow: &str) -> Self {
+        Self::start_with(place, command, allow, &[])
+    }
+
+    /// The same, with more options of its own.
+    pub fn start_with(place: &Place, mut command: Command, allow: &str, more: &[&str]) -> Self {
         let user = HostKey::create(&place.path("user")).unwrap();
         authorize(
             place,
@@ -30,6 +36,7 @@ impl Listening {
             .arg(place.path("host"))
             .arg("--authorized-keys")
             .arg(place.path("authorized_keys"))
+            .args(more)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -50,6 +57,10 @@ impl Listening {
         }
     }
 
+    pub fn process(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// The next line that it writes.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
@@ -59,8 +70,7 @@ impl Listening {
 
     /// Ends it as a service manager does; gives the exit code and what it said.
     pub fn terminate(mut self) -> (Option<i32>, String) {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        rustix::process::kill_process(self.process(), rustix::process::Signal::TERM).unwrap();
         let mut said = String::new();
         self.stderr.read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap().code(), said)

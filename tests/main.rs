@@ -16,6 +16,7 @@ mod images;
 mod inspect;
 mod listen;
 mod lock;
+mod marks;
 mod peers;
 mod program;
 mod retries;

@@ -7,6 +7,7 @@ use engine::helper::{WORKERS_MAX, Workers};
 use engine::image::Image;
 use engine::peer::{Connections, TRANSFERS_DEFAULT, TRANSFERS_MAX};
 use engine::stream::compress::{Compression, LEVEL_MAX, LEVEL_MIN};
+use engine::transport::Dscp;
 use engine::transport::bundle::LINKS_MAX;
 
 use super::{remote_image, seconds};
@@ -48,6 +49,10 @@ pub struct Transfer {
     /// Datasets that are sent at the same time, if they are small
     #[arg(long, value_name = "N", default_value_t = TRANSFERS_DEFAULT, value_parser = transfers)]
     pub transfers: usize,
+    /// Code point of the packets that are sent: le, cs0 to cs7, af11 to af43, ef,
+    /// or a number [default: none]
+    #[arg(long, value_name = "DSCP")]
+    pub dscp: Option<Dscp>,
 }
 
 fn transfers(text: &str) -> Result<usize, String> {

@@ -15,7 +15,7 @@ use engine::sync::state::StateStore;
 use engine::transport::Link;
 use engine::transport::ssh::SSH_PORT;
 use engine::transport::ssh::server::{
-    AuthorizedKey, HostKey, Server, ServerError, ServerLimits, Service, Watcher,
+    AuthorizedKey, HostKey, Server, ServerError, ServerOptions, Service, Watcher,
 };
 use engine::zfs::Absent;
 use tokio::net::TcpListener;
@@ -52,9 +52,10 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
     if let Some(dir) = &args.legacy_state {
         states = states.with_legacy(dir.clone(), environment::zone());
     }
-    let limits = ServerLimits {
+    let options = ServerOptions {
         login_max: args.connect_timeout,
-        ..ServerLimits::default()
+        dscp: args.dscp,
+        ..ServerOptions::default()
     };
     let (addresses, keys) = (args.address.clone(), args.authorized_keys.clone());
     let shared = Arc::new(Shared {
@@ -79,7 +80,7 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
     let service: Service =
         Arc::new(move |link, key| Box::pin(help(Arc::clone(&shared), link, key)));
     let watcher: Watcher = Arc::new(move |event| console.notice(&event.to_string()));
-    let server = Server::new(host_key.clone(), keys, limits, service, watcher)?;
+    let server = Server::new(host_key.clone(), keys, options, service, watcher)?;
     let mut listeners = Vec::new();
     for address in addresses {
         let listener = TcpListener::bind(address).await;

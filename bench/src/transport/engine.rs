@@ -17,7 +17,7 @@ use engine::protocol::hello::About;
 use engine::replicate::{Job, OnConflict, Placement, SnapshotChoice, replicate};
 use engine::stream::compress::Compression;
 use engine::transport::ssh::server::{
-    HostKey, Server, ServerEvent, ServerLimits, Service, Watcher,
+    HostKey, Server, ServerEvent, ServerOptions, Service, Watcher,
 };
 use engine::transport::ssh::{self, Identity, SshEndpoint, SshOptions};
 use engine::transport::{local, stdio};
@@ -132,10 +132,10 @@ pub fn listen(report: &Path, user: &Path, known_hosts: &Path, address: Ipv4Addr)
             served.map_err(|error| error.to_string())
         })
     });
-    let limits = ServerLimits::default();
+    let options = ServerOptions::default();
     let (tell, mut told) = mpsc::unbounded_channel();
     let watcher: Watcher = Arc::new(move |event| drop(tell.send(event)));
-    let server = Server::new(host, keys, limits, service, watcher)?;
+    let server = Server::new(host, keys, options, service, watcher)?;
     // The keys are there by now.
     say_port(&listener)?;
     listener.set_nonblocking(true)?;

@@ -299,6 +299,7 @@ fn target_text(target: &Target) -> String {
     add("key", connection.identity.as_ref().map(file));
     add("known hosts", connection.known_hosts.as_ref().map(file));
     add("starts", connection.remote_command.clone());
+    add("dscp", connection.dscp.map(|dscp| dscp.to_string()));
     for image in &connection.images {
         add("image", Some(image.to_string()));
     }
@@ -349,6 +350,7 @@ fn target_value(target: &Target) -> Value {
             "identity": connection.identity,
             "known_hosts": connection.known_hosts,
             "remote_command": connection.remote_command,
+            "dscp": connection.dscp.map(|dscp| dscp.to_string()),
             "images": connection.images.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
     }

@@ -17,12 +17,14 @@
 //! its input.
 
 pub mod bundle;
+mod dscp;
 mod link;
 pub mod local;
 mod printable;
 pub mod ssh;
 pub mod stdio;
 
+pub use dscp::{Dscp, NoDscp};
 pub use link::{
     INBOUND_CHUNK_BYTES_MAX, INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX, RemoteEnd,
     Reopen, Reopening,

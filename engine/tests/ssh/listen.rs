@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::transport::ssh::server::{
-    HostKey, Server, ServerEvent, ServerLimits, Service, Watcher,
+    HostKey, Server, ServerEvent, ServerOptions, Service, Watcher,
 };
 use engine::transport::ssh::{ConnectError, Identity, SshEndpoint, SshOptions, connect};
 use engine::transport::{INBOUND_CHUNKS_MAX, Link, LinkError, OUTBOUND_CHUNKS_MAX};
@@ -35,7 +35,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    async fn start(limits: ServerLimits, service: Service) -> Self {
+    async fn start(options: ServerOptions, service: Service) -> Self {
         let dir = TempDir::new().unwrap();
         let host = HostKey::create(&dir.path().join("host")).unwrap();
         HostKey::create(&dir.path().join("stranger")).unwrap();
@@ -53,7 +53,7 @@ impl Receiver {
         std::fs::write(dir.path().join("known_hosts"), line).unwrap();
         let (told, events) = mpsc::unbounded_channel();
         let watcher: Watcher = Arc::new(move |event| drop(told.send(event)));
-        let server = Server::new(host, keys, limits, service, watcher).unwrap();
+        let server = Server::new(host, keys, options, service, watcher).unwrap();
         tokio::spawn(server.serve(listener));
         Self {
             dir,
@@ -216,10 +216,10 @@ async fn pull(mut link: Link, chunks: u64) {
 
 #[tokio::test]
 async fn bytes_arrive_unchanged_and_the_key_is_told() {
-    let sender = Receiver::start(ServerLimits::default(), source(96)).await;
+    let sender = Receiver::start(ServerOptions::default(), source(96)).await;
     // More than a window of 64 MiB.
     pull(sender.connect().await, 96).await;
-    let mut receiver = Receiver::start(ServerLimits::default(), digest()).await;
+    let mut receiver = Receiver::start(ServerOptions::default(), digest()).await;
     push(receiver.connect().await, 96).await;
     let started = receiver.event().await;
     assert!(
@@ -231,19 +231,19 @@ async fn bytes_arrive_unchanged_and_the_key_is_told() {
 
 #[tokio::test]
 async fn renewed_session_keys_lose_nothing_in_either_direction() {
-    let limits = ServerLimits {
+    let options = ServerOptions {
         rekey_bytes: 3 << 20,
-        ..ServerLimits::default()
+        ..ServerOptions::default()
     };
-    let receiver = Receiver::start(limits.clone(), digest()).await;
+    let receiver = Receiver::start(options.clone(), digest()).await;
     push(receiver.connect().await, 24).await;
-    let sender = Receiver::start(limits, source(24)).await;
+    let sender = Receiver::start(options, source(24)).await;
     pull(sender.connect().await, 24).await;
 }
 
 #[tokio::test]
 async fn an_unknown_key_is_refused_and_told() {
-    let mut receiver = Receiver::start(ServerLimits::default(), echo()).await;
+    let mut receiver = Receiver::start(ServerOptions::default(), echo()).await;
     let error = receiver.connect_with("stranger").await.unwrap_err();
     assert!(
         matches!(error, ConnectError::AuthenticationFailed { .. }),
@@ -258,7 +258,7 @@ async fn an_unknown_key_is_refused_and_told() {
 
 #[tokio::test]
 async fn a_key_that_was_taken_out_of_the_file_is_out_without_a_restart() {
-    let mut receiver = Receiver::start(ServerLimits::default(), digest()).await;
+    let mut receiver = Receiver::start(ServerOptions::default(), digest()).await;
     push(receiver.connect().await, 1).await;
     receiver.told("ended").await;
     let other = HostKey::read(&receiver.path("stranger")).unwrap();
@@ -274,7 +274,7 @@ async fn a_key_that_was_taken_out_of_the_file_is_out_without_a_restart() {
 
 #[tokio::test]
 async fn the_systems_client_is_served_a_helper_and_nothing_else() {
-    let receiver = Receiver::start(ServerLimits::default(), echo()).await;
+    let receiver = Receiver::start(ServerOptions::default(), echo()).await;
     for words in [
         &["x@127.0.0.1", "zferry helper"][..],
         &["x@127.0.0.1", "-s", "zferry"],
@@ -312,7 +312,7 @@ async fn the_systems_client_is_served_a_helper_and_nothing_else() {
 
 #[tokio::test]
 async fn passwords_are_not_even_offered() {
-    let receiver = Receiver::start(ServerLimits::default(), echo()).await;
+    let receiver = Receiver::start(ServerOptions::default(), echo()).await;
     let words = [
         "-o",
         "PubkeyAuthentication=no",
@@ -326,11 +326,11 @@ async fn passwords_are_not_even_offered() {
 
 #[tokio::test]
 async fn who_sends_rubbish_or_says_nothing_is_put_out() {
-    let limits = ServerLimits {
+    let options = ServerOptions {
         login_max: Duration::from_millis(300),
-        ..ServerLimits::default()
+        ..ServerOptions::default()
     };
-    let mut receiver = Receiver::start(limits, echo()).await;
+    let mut receiver = Receiver::start(options, echo()).await;
     for rubbish in [
         &b""[..],
         b"SSH-2.0-x\r\n",
@@ -352,12 +352,12 @@ async fn who_sends_rubbish_or_says_nothing_is_put_out() {
 
 #[tokio::test]
 async fn strangers_and_keys_have_limits_and_places_become_free_again() {
-    let limits = ServerLimits {
+    let options = ServerOptions {
         strangers_max: 1,
         sessions_per_key_max: 1,
-        ..ServerLimits::default()
+        ..ServerOptions::default()
     };
-    let mut receiver = Receiver::start(limits, digest()).await;
+    let mut receiver = Receiver::start(options, digest()).await;
     let silent = TcpStream::connect(receiver.address).await.unwrap();
     let mut second = TcpStream::connect(receiver.address).await.unwrap();
     receiver.told("too many connections").await;
@@ -386,7 +386,7 @@ async fn a_service_that_reads_nothing_stops_the_sender_in_bounded_memory() {
         keeper.lock().unwrap().push(link);
         Box::pin(std::future::pending())
     });
-    let receiver = Receiver::start(ServerLimits::default(), service).await;
+    let receiver = Receiver::start(ServerOptions::default(), service).await;
     let link = receiver.connect().await;
     // Sockets hold some MiB of their own; the window alone would let 64 in.
     let bound = 48;
@@ -404,7 +404,7 @@ async fn a_service_that_reads_nothing_stops_the_sender_in_bounded_memory() {
 #[tokio::test]
 async fn how_a_helper_failed_is_told_to_the_other_side() {
     let service: Service = Arc::new(|_, _| Box::pin(async { Err("no such pool".to_owned()) }));
-    let mut receiver = Receiver::start(ServerLimits::default(), service).await;
+    let mut receiver = Receiver::start(ServerOptions::default(), service).await;
     let mut link = receiver.connect().await;
     let (_, end) = read_all(&mut link).await;
     let Some(LinkError::RemoteFailed { stderr, .. }) = end else {
@@ -416,7 +416,7 @@ async fn how_a_helper_failed_is_told_to_the_other_side() {
 
 #[tokio::test]
 async fn a_client_that_vanishes_ends_its_helper() {
-    let mut receiver = Receiver::start(ServerLimits::default(), echo()).await;
+    let mut receiver = Receiver::start(ServerOptions::default(), echo()).await;
     let link = receiver.connect().await;
     receiver.told("serving").await;
     drop(link);

@@ -40,7 +40,7 @@ use Scoping::{SameEverywhere, Scoped};
 
 /// The evaluated keywords. What defines the service's nodes is the same
 /// everywhere, or two nodes could both believe that they send.
-const EVALUATED: [(&str, Home, Scoping); 41] = [
+const EVALUATED: [(&str, Home, Scoping); 42] = [
     ("nodes", InDefault, SameEverywhere),
     ("drpnodes", InDefault, SameEverywhere),
     ("flex_primary", InDefault, SameEverywhere),
@@ -74,6 +74,7 @@ const EVALUATED: [(&str, Home, Scoping); 41] = [
     ("retry_for", InResource, Scoped),
     ("stall_timeout", InResource, Scoped),
     ("bandwidth_limit", InResource, Scoped),
+    ("dscp", InResource, Scoped),
     ("presnap_trigger", InResource, Scoped),
     ("postsnap_trigger", InResource, Scoped),
     ("active_check", InResource, Scoped),

@@ -5,7 +5,7 @@
 //! that has one is left out.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::cluster::Settings;
 use super::command::{
@@ -22,14 +22,15 @@ use super::resource::{
 };
 use super::service::Topology;
 use super::typed::{
-    absolute_path, address, bandwidth_limit, dataset, images, max_delay, on_modified, one_line,
-    one_word, patience, port, timeout, user,
+    absolute_path, address, bandwidth_limit, dataset, dscp, images, max_delay, on_modified,
+    one_line, one_word, patience, port, timeout, user,
 };
 use super::value::{Wrong, boolean, choice};
 use crate::image::Image;
 use crate::name::DatasetName;
 use crate::peer::STALL_DEFAULT;
 use crate::sync::schedule::{SCHEDULE_DEFAULT, Schedule};
+use crate::transport::Dscp;
 
 /// The words of `target`.
 const TARGET_WORDS: [(&str, TargetKind); 3] = [
@@ -50,6 +51,14 @@ pub(super) struct Peer {
     port: Option<u16>,
     remote_command: Option<String>,
     images: Vec<Image>,
+}
+
+/// What this node uses to reach its peers.
+#[derive(Debug)]
+struct Means {
+    identity: Option<PathBuf>,
+    known_hosts: Option<PathBuf>,
+    dscp: Option<Dscp>,
 }
 
 /// Reads how each node is reached for the resource `rid`.
@@ -273,6 +282,11 @@ impl Reader<'_, '_> {
         // does not send now.
         let dst = self.unless_empty("dst", dataset);
         let kinds = self.found("target").map(|text| self.kinds(&text));
+        let means = Means {
+            identity: self.unless_empty("ssh_identity", absolute_path),
+            known_hosts: self.unless_empty("ssh_known_hosts", absolute_path),
+            dscp: self.unless_empty("dscp", dscp),
+        };
         if self.mistakes.len() > mistakes_before {
             return None;
         }
@@ -325,9 +339,11 @@ impl Reader<'_, '_> {
             );
             return None;
         }
-        let targets = self.targets(settings, peers, &kinds, &dst);
+        let targets = self.targets(settings, (peers, &means), &kinds, &dst);
         let informed = match kinds[..] {
-            [TargetKind::DrpNodes] => self.targets(settings, peers, &[TargetKind::Nodes], &dst),
+            [TargetKind::DrpNodes] => {
+                self.targets(settings, (peers, &means), &[TargetKind::Nodes], &dst)
+            }
             _ => Vec::new(),
         };
         let primary = settings.cluster.flex_primary.as_ref();
@@ -366,14 +382,12 @@ impl Reader<'_, '_> {
     }
 
     fn targets(
-        &mut self,
+        &self,
         settings: &Settings,
-        peers: &Peers<'_>,
+        (peers, means): (&Peers<'_>, &Means),
         kinds: &[TargetKind],
         dst: &DatasetName,
     ) -> Vec<Target> {
-        let identity = self.unless_empty("ssh_identity", absolute_path);
-        let known_hosts = self.unless_empty("ssh_known_hosts", absolute_path);
         let mut targets = Vec::new();
         for &kind in kinds {
             let nodes = match kind {
@@ -399,10 +413,11 @@ impl Reader<'_, '_> {
                         address: peer.address,
                         user: peer.user,
                         port: peer.port,
-                        identity: identity.clone(),
-                        known_hosts: known_hosts.clone(),
+                        identity: means.identity.clone(),
+                        known_hosts: means.known_hosts.clone(),
                         remote_command: peer.remote_command,
                         images: peer.images,
+                        dscp: means.dscp,
                     }),
                 });
             }

@@ -15,6 +15,7 @@ use crate::image::Image;
 use crate::limit::BandwidthLimit;
 use crate::name::{DatasetName, NameError, ShortName};
 use crate::sync::schedule::Schedule;
+use crate::transport::Dscp;
 
 /// `sync_max_delay` if it is not set, one day: the default of the cluster
 /// agents, so that a copy that nobody refreshes never stays up for ever.
@@ -305,8 +306,8 @@ pub struct Target {
 }
 
 /// How to reach a node. What describes the peer (address, user, port, remote
-/// command, images) was evaluated with the peer's name as scope; the two files are on
-/// this machine and were evaluated with this node's name.
+/// command, images) was evaluated with the peer's name as scope; the two files and the
+/// code point are this machine's and were evaluated with this node's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Connection {
     /// `address`: host name or IP address; the node's name by default.
@@ -323,6 +324,8 @@ pub struct Connection {
     pub remote_command: Option<String>,
     /// `image`: pools of the peer that are in files of the peer.
     pub images: Vec<Image>,
+    /// `dscp`: the code point of the packets that this machine sends to it.
+    pub dscp: Option<Dscp>,
 }
 
 /// What a node may receive for one resource from other nodes.

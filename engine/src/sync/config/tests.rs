@@ -161,7 +161,7 @@ fn what_describes_the_peer_is_scoped_by_the_peer_and_files_by_this_node() {
     let service = service(
         "ssh_user = zferry\naddress@n2 = 10.0.0.2\nssh_port@n2 = 2222\n\
          ssh_identity@n1 = /etc/key1\nssh_identity@n2 = /etc/key2\n\
-         ssh_known_hosts = /etc/known\naddress@d1 = {nodename}.far\n\
+         ssh_known_hosts = /etc/known\ndscp@n1 = le\ndscp@n2 = af11\naddress@d1 = {nodename}.far\n\
          [sync#1]\nsrc = tank/a\ntarget = nodes drpnodes\nremote_command@d1 = sudo zferry helper\n",
     );
     let targets = sends(&service, "n1").targets;
@@ -171,6 +171,7 @@ fn what_describes_the_peer_is_scoped_by_the_peer_and_files_by_this_node() {
     assert_eq!(n2.identity.as_deref(), Some(Path::new("/etc/key1")));
     assert_eq!(n2.known_hosts.as_deref(), Some(Path::new("/etc/known")));
     assert_eq!(n2.remote_command, None);
+    assert_eq!(n2.dscp, Some("le".parse().unwrap()));
     let d1 = targets[1].connection.clone().unwrap();
     assert_eq!((d1.address.as_str(), d1.port), ("d1.far", None));
     assert_eq!(d1.remote_command.as_deref(), Some("sudo zferry helper"));

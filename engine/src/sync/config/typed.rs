@@ -11,6 +11,7 @@ use super::value::{BareNumber, Wrong, boolean, choice, duration, shown};
 use crate::image::{self, Image};
 use crate::limit::{BandwidthLimit, LimitError};
 use crate::name::DatasetName;
+use crate::transport::{Dscp, NoDscp};
 
 pub(super) fn max_delay(text: &str) -> Result<Duration, Wrong> {
     let delay = duration(text, BareNumber::Minutes)?;
@@ -43,6 +44,15 @@ pub(super) fn patience(text: &str) -> Result<Duration, Wrong> {
 pub(super) fn bandwidth_limit(text: &str) -> Result<BandwidthLimit, Wrong> {
     text.parse()
         .map_err(|error: LimitError| Wrong::new(error.problem, error.remedy))
+}
+
+pub(super) fn dscp(text: &str) -> Result<Dscp, Wrong> {
+    text.parse().map_err(|error: NoDscp| {
+        Wrong::new(
+            format!("`{}` is no code point: {error}", shown(text)),
+            "write `le` for what is to give way to all other traffic, or remove the line",
+        )
+    })
 }
 
 /// `rollback` is also a keyword of the cluster agent, which is a boolean and

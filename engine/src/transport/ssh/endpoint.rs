@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::ConnectError;
+use crate::transport::Dscp;
 use crate::transport::printable::printable_line;
 
 /// The port of an `sshd` unless its operator chose another one.
@@ -170,11 +171,13 @@ pub struct SshOptions {
     /// bandwidth × delay is right up to the default of 8 MiB; beyond that
     /// `sshd` loses more in handling its own buffers than is gained.
     pub window_bytes: u32,
+    /// What the packets that we send carry; `None`: what the system gives them.
+    pub dscp: Option<Dscp>,
 }
 
 impl Default for SshOptions {
     /// No keys, no agent, no known hosts; 30 s to connect, keepalives every
-    /// 15 s of which 4 may stay unanswered, a window of 8 MiB.
+    /// 15 s of which 4 may stay unanswered, a window of 8 MiB, no code point.
     fn default() -> Self {
         Self {
             identities: Vec::new(),
@@ -186,6 +189,7 @@ impl Default for SshOptions {
                 unanswered_max: const { NonZeroU32::new(4).expect("4 is not 0") },
             },
             window_bytes: 8 * 1024 * 1024,
+            dscp: None,
         }
     }
 }

@@ -48,7 +48,7 @@ pub use self::endpoint::{Identity, Keepalive, SSH_PORT, SshEndpoint, SshOptions}
 pub use self::error::{AuthenticationFailed, ConnectError, KnownKeyPlace, Phase, UnknownHostKey};
 use self::known_hosts::KnownHost;
 use self::session::Running;
-use self::socket::{Leash, LeashedSocket};
+use self::socket::{Leash, LeashedSocket, adjust};
 use super::{Link, Reopen, Reopening};
 
 /// How both our client and our server name themselves.
@@ -261,7 +261,7 @@ impl Attempt<'_> {
             let endpoint = self.endpoint.clone();
             error = match timeout_at(share, TcpStream::connect(address)).await {
                 Ok(Ok(stream)) => {
-                    return match stream.set_nodelay(true) {
+                    return match adjust(&stream, self.options.dscp) {
                         Ok(()) => Ok(stream),
                         Err(source) => Err(ConnectError::Unreachable { endpoint, source }),
                     };

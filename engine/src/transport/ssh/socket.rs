@@ -8,6 +8,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -17,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
+
+use crate::transport::Dscp;
 
 /// Dropping it ends the connection, whatever the SSH client is doing.
 #[derive(Debug)]
@@ -138,6 +141,34 @@ fn keep_unsent_low(stream: &TcpStream) {
     let _ = socket2::SockRef::from(stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     #[cfg(not(target_os = "linux"))]
     let _ = (stream, UNSENT_BYTES_MAX);
+}
+
+/// What both sides ask of a connection: that nothing waits for more to come, and
+/// how the network is to treat what is sent.
+///
+/// # Errors
+/// What the system says.
+pub(super) fn adjust(stream: &TcpStream, dscp: Option<Dscp>) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    if let Some(dscp) = dscp {
+        mark(stream, dscp).map_err(|error| {
+            let text = format!("its packets cannot be marked {dscp}: {error}");
+            io::Error::new(error.kind(), text)
+        })?;
+    }
+    Ok(())
+}
+
+/// Has all packets from here on carry the code point.
+fn mark(stream: &TcpStream, dscp: Dscp) -> io::Result<()> {
+    let class = u32::from(dscp.traffic_class());
+    let socket = socket2::SockRef::from(stream);
+    match stream.local_addr()? {
+        SocketAddr::V4(_) => socket.set_tos_v4(class),
+        // A socket for both that speaks IPv4 sends as IPv4 has it.
+        SocketAddr::V6(local) if local.ip().to_ipv4_mapped().is_some() => socket.set_tos_v4(class),
+        SocketAddr::V6(_) => socket.set_tclass_v6(class),
+    }
 }
 
 impl LeashedSocket {
@@ -278,6 +309,37 @@ mod tests {
         let (socket, _leash, _far) = connected(Duration::from_secs(1)).await;
         let limit = socket2::SockRef::from(&socket.stream).tcp_notsent_lowat();
         assert_eq!(limit.unwrap(), UNSENT_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn packets_are_marked_whatever_the_socket_speaks() {
+        let dscp: Dscp = "le".parse().unwrap();
+        let class = u32::from(dscp.traffic_class());
+        for (listens, connects) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::1]:0", "::1"),
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            // A machine without IPv6 has only the first.
+            let Ok(listener) = TcpListener::bind(listens).await else {
+                assert_ne!(listens, "127.0.0.1:0");
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            let near = TcpStream::connect((connects, port)).await.unwrap();
+            let (far, _) = listener.accept().await.unwrap();
+            for stream in [&near, &far] {
+                adjust(stream, None).unwrap();
+                let socket = socket2::SockRef::from(stream);
+                let marked = || match connects.contains(':') {
+                    true => socket.tclass_v6().unwrap(),
+                    false => socket.tos_v4().unwrap(),
+                };
+                assert_eq!(marked(), 0, "{listens}");
+                adjust(stream, Some(dscp)).unwrap();
+                assert_eq!(marked(), class, "{listens}");
+            }
+        }
     }
 
     #[tokio::test]

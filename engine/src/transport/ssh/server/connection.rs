@@ -25,7 +25,7 @@ use crate::transport::link::{
 use crate::transport::printable::printable_line;
 use crate::transport::ssh::config::CIPHERS;
 use crate::transport::ssh::session::send;
-use crate::transport::ssh::socket::{Gate, LeashedSocket};
+use crate::transport::ssh::socket::{Gate, LeashedSocket, adjust};
 use crate::transport::ssh::{IDENTIFICATION, OWN_WINDOW_BYTES};
 
 /// How long what was said last may take to be sent, and the farewell.
@@ -76,14 +76,14 @@ pub(super) fn run(
 }
 
 fn config(server: &Server) -> Config {
-    let limits = &server.limits;
+    let options = &server.options;
     Config {
         server_id: SshId::Standard(Cow::Borrowed(IDENTIFICATION)),
         methods: MethodSet::from(&[MethodKind::PublicKey][..]),
         auth_rejection_time: REJECTION,
         auth_rejection_time_initial: Some(Duration::ZERO),
         keys: vec![server.host_key.0.clone()],
-        limits: Limits::new(limits.rekey_bytes, limits.rekey_bytes, REKEY_INTERVAL),
+        limits: Limits::new(options.rekey_bytes, options.rekey_bytes, REKEY_INTERVAL),
         window_size: OWN_WINDOW_BYTES,
         maximum_packet_size: u32::try_from(INBOUND_CHUNK_BYTES_MAX)
             .expect("a constant of 256 KiB fits"),
@@ -101,7 +101,7 @@ fn config(server: &Server) -> Config {
             compression: Cow::Borrowed(&[compression::NONE]),
             ..Preferred::DEFAULT
         },
-        max_auth_attempts: limits.attempts_max,
+        max_auth_attempts: options.attempts_max,
         // While ZFS takes nothing, nothing is read, answers to keepalives
         // included. The dead are found by what the helper misses when it reads,
         // and by writes that make no progress.
@@ -119,11 +119,11 @@ async fn live(
     peer: SocketAddr,
     stranger: OwnedSemaphorePermit,
 ) -> ServerEvent {
-    let deadline = Instant::now() + server.limits.login_max;
-    if let Err(error) = stream.set_nodelay(true) {
+    let deadline = Instant::now() + server.options.login_max;
+    if let Err(error) = adjust(&stream, server.options.dscp) {
         return ServerEvent::NotAccepted { error };
     }
-    let (socket, leash) = LeashedSocket::new(stream, server.limits.keepalive.silence_max());
+    let (socket, leash) = LeashedSocket::new(stream, server.options.keepalive.silence_max());
     let (start, started) = oneshot::channel();
     let gate = socket.gate();
     let (guard, known) = Guard::new(Arc::clone(server), start, gate.clone());

@@ -38,7 +38,7 @@ pub use self::error::ServerError;
 pub use self::event::ServerEvent;
 pub use self::keys::{AuthorizedKey, HostKey, authorized_keys};
 use super::Keepalive;
-use crate::transport::Link;
+use crate::transport::{Dscp, Link};
 
 /// How long to wait after the system gave no connection, for lack of file
 /// descriptors for instance.
@@ -55,9 +55,9 @@ pub type Service = Arc<
 /// Takes note of what happens. Called from the threads of connections.
 pub type Watcher = Arc<dyn Fn(ServerEvent) + Send + Sync>;
 
-/// Limits of a server.
+/// Limits of a server, and how it sends.
 #[derive(Debug, Clone)]
-pub struct ServerLimits {
+pub struct ServerOptions {
     /// Connections at one time.
     pub connections_max: usize,
     /// Of those, the ones that have not yet started a helper.
@@ -73,9 +73,11 @@ pub struct ServerLimits {
     /// Bytes in one direction after which the session gets new keys; at most
     /// 1 GiB, beyond which the ciphers would weaken.
     pub rekey_bytes: usize,
+    /// What the packets that it sends carry; `None`: what the system gives them.
+    pub dscp: Option<Dscp>,
 }
 
-impl Default for ServerLimits {
+impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             connections_max: 64,
@@ -85,6 +87,7 @@ impl Default for ServerLimits {
             attempts_max: 6,
             keepalive: super::SshOptions::default().keepalive,
             rekey_bytes: 1 << 30,
+            dscp: None,
         }
     }
 }
@@ -94,7 +97,7 @@ pub struct Server {
     host_key: HostKey,
     /// Read again at every login, so that a key that was taken out of it is out.
     authorized_keys: PathBuf,
-    limits: ServerLimits,
+    options: ServerOptions,
     service: Service,
     watcher: Watcher,
     connections: Arc<Semaphore>,
@@ -120,7 +123,7 @@ impl Server {
     pub fn new(
         host_key: HostKey,
         authorized_keys: PathBuf,
-        limits: ServerLimits,
+        options: ServerOptions,
         service: Service,
         watcher: Watcher,
     ) -> Result<Arc<Self>, ServerError> {
@@ -128,9 +131,9 @@ impl Server {
         Ok(Arc::new(Self {
             host_key,
             authorized_keys,
-            connections: Arc::new(Semaphore::new(limits.connections_max)),
-            strangers: Arc::new(Semaphore::new(limits.strangers_max)),
-            limits,
+            connections: Arc::new(Semaphore::new(options.connections_max)),
+            strangers: Arc::new(Semaphore::new(options.strangers_max)),
+            options,
             service,
             watcher,
             sessions: Mutex::default(),
@@ -176,7 +179,7 @@ impl Server {
     fn admit(self: &Arc<Self>, fingerprint: &str) -> Option<Admission> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let count = sessions.entry(fingerprint.to_owned()).or_default();
-        if *count >= self.limits.sessions_per_key_max {
+        if *count >= self.options.sessions_per_key_max {
             return None;
         }
         *count += 1;

@@ -37,8 +37,8 @@ async fn unread(
             Ok(())
         })
     });
-    let limits = ServerLimits::default();
-    let server = Server::new(host, keys, limits, service, Arc::new(|_| {})).unwrap();
+    let options = ServerOptions::default();
+    let server = Server::new(host, keys, options, service, Arc::new(|_| {})).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(server.serve(listener));
