@@ -49,6 +49,8 @@ enum Args {
     /// Adaptive compression beside stored blocks and a fixed level, on links of
     /// several rates
     Levels(transport::levels::Args),
+    /// What a replication does to others on the same line
+    Beside(transport::beside::Args),
     /// What these consist of
     #[command(subcommand, hide = true)]
     Part(transport::Part),
@@ -69,6 +71,7 @@ fn main() -> Result<()> {
         } => datasets::run(count, listed, rounds, worker),
         Args::Transport(args) => transport::run(&args),
         Args::Levels(args) => transport::levels::run(&args),
+        Args::Beside(args) => transport::beside::run(&args),
         Args::Part(part) => transport::run_part(part),
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 use engine::event::{Event, Observer};
 use engine::helper::join::{self, Door, Hall, JoinFolder, Opening};
 use engine::helper::{Authorization, Helper, Workers, Workforce, serve};
+use engine::limit::Limiter;
 use engine::name::{DatasetName, ShortName};
 use engine::peer::{Connections, Parallel, Peer};
 use engine::protocol::hello::About;
@@ -181,7 +182,11 @@ pub fn drive(driver: &Driver) -> Result<()> {
             "auto" => Workers::Auto,
             number => Workers::Exactly(number.parse()?),
         },
-        limiter: None,
+        // Limits here have no times, and ask no clock.
+        limiter: driver
+            .bandwidth_limit
+            .clone()
+            .map(|limit| Limiter::new(limit, Arc::new(Default::default))),
         rehearsal: false,
     };
     let endpoint = SshEndpoint::new(&driver.user, &driver.host, driver.port)?;

@@ -93,6 +93,7 @@ fn measure(
         folder,
         wan,
         workers: "auto",
+        limit: None,
     };
     let mut measured = Vec::new();
     for round in 0..rounds {

@@ -73,6 +73,8 @@ pub struct Place<'a> {
     pub wan: Option<&'a Wan>,
     /// Of the engine.
     pub workers: &'a str,
+    /// The same, if there is one.
+    pub limit: Option<&'a str>,
 }
 
 impl Method {
@@ -185,7 +187,7 @@ impl Method {
                     place.folder.join("own-known"),
                 );
                 let listener = part(&["listen"], &[far, &user, &known])?;
-                let (address, mut listener) = listening(listener, place.wan)?;
+                let (address, listener) = listening(listener, place.wan)?;
                 let mut driver = driver(place, near, address, [compression, count])?;
                 driver
                     .args(["--user", "bench", "--command", "zferry helper", "--key"])
@@ -193,8 +195,7 @@ impl Method {
                     .arg("--known-hosts")
                     .arg(known);
                 chain(vec![driver])?;
-                ensure!(listener.wait()?.success(), "the receiver failed");
-                Ok(())
+                listener.end()
             }
         }
     }
@@ -220,6 +221,9 @@ fn driver(
         .arg(format!("--compression={compression}"))
         .arg(format!("--connections={count}"))
         .arg(format!("--workers={}", place.workers));
+    if let Some(limit) = place.limit {
+        driver.arg(format!("--bandwidth-limit={limit}"));
+    }
     Ok(driver)
 }
 
@@ -279,13 +283,12 @@ fn tcp(place: &Place<'_>, far: &Path, sealed: bool) -> Result<()> {
     };
     let mut sink = part(&["tcp-sink"], &[far])?;
     seal(&mut sink);
-    let (address, mut sink) = listening(sink, place.wan)?;
+    let (address, sink) = listening(sink, place.wan)?;
     let mut source = part(&["tcp-source"], &[place.file])?;
     source.arg(address.to_string());
     seal(&mut source);
     chain(vec![source])?;
-    ensure!(sink.wait()?.success(), "the sink failed");
-    Ok(())
+    sink.end()
 }
 
 /// Processor time of all children that were waited for, and of theirs.

@@ -5,6 +5,7 @@
 //! and forgotten, by the same code for all. The engine is the real one, from
 //! plan to answer, over a real `sshd`.
 
+pub mod beside;
 mod content;
 mod engine;
 pub mod levels;
@@ -105,6 +106,7 @@ pub fn run(args: &Args) -> Result<()> {
             folder: folder.path(),
             wan: wan.as_ref(),
             workers: &args.workers,
+            limit: None,
         };
         for round in 0..args.rounds {
             let mut turn: Vec<Method> = methods.clone();

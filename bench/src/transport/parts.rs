@@ -6,11 +6,12 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use ::engine::limit::BandwidthLimit;
 use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use ring::aead;
 
-use super::engine;
+use super::{beside, engine};
 
 /// Bytes that are hashed and sealed at a time.
 const PIECE_BYTES: usize = 1 << 20;
@@ -50,6 +51,10 @@ pub enum Part {
         #[arg(long)]
         sealed: bool,
     },
+    /// Answers what one connection asks; says its port first
+    Echo { address: Ipv4Addr },
+    /// Takes what one connection sends; says its port first
+    Drain { address: Ipv4Addr },
     /// The engine's far side behind sshd
     Helper { report: PathBuf, state: PathBuf },
     /// The engine's far side with our own SSH server; says its port first
@@ -60,7 +65,7 @@ pub enum Part {
         address: Ipv4Addr,
     },
     /// The engine's near side
-    Driver(Driver),
+    Driver(Box<Driver>),
 }
 
 /// Where the engine sends, and how.
@@ -89,6 +94,9 @@ pub struct Driver {
     /// auto, or a number
     #[arg(long)]
     pub workers: String,
+    /// As `zferry replicate` has it
+    #[arg(long)]
+    pub bandwidth_limit: Option<BandwidthLimit>,
 }
 
 /// Runs it.
@@ -130,6 +138,8 @@ pub fn run(part: Part) -> Result<()> {
                 false => Ok(pour(&file, stream.into())?),
             }
         }
+        Part::Echo { address } => beside::echo(address),
+        Part::Drain { address } => beside::drain(address),
         Part::Helper { report, state } => engine::helper(&report, &state),
         Part::Listen {
             report,
@@ -142,7 +152,7 @@ pub fn run(part: Part) -> Result<()> {
 }
 
 /// Says a port that is listened on.
-fn bound(address: Ipv4Addr) -> Result<TcpListener> {
+pub fn bound(address: Ipv4Addr) -> Result<TcpListener> {
     let listener = TcpListener::bind((address, 0))?;
     say_port(&listener)?;
     Ok(listener)

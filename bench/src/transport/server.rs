@@ -31,7 +31,26 @@ pub struct Server {
 /// One connection that is waited for, and then served.
 pub struct Session {
     pub address: SocketAddr,
-    served: Child,
+    served: Serving,
+}
+
+/// A part that serves others. It goes with this, if it has not ended by then.
+pub struct Serving(Child);
+
+impl Serving {
+    /// Waits for its end.
+    pub fn end(mut self) -> Result<()> {
+        ensure!(self.0.wait()?.success(), "the other side failed");
+        Ok(())
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // One that has ended is left alone.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Serves connections, each by an `sshd`, until the first one and all others
@@ -77,16 +96,20 @@ fn serve_one(connection: TcpStream, config: &Path, log: &Path) -> Result<()> {
 }
 
 /// Starts a part that says its port first, here or on the other side of `wan`.
-pub fn listening(mut part: Command, wan: Option<&Wan>) -> Result<(SocketAddr, Child)> {
+pub fn listening(mut part: Command, wan: Option<&Wan>) -> Result<(SocketAddr, Serving)> {
     let address = wan.map_or(Ipv4Addr::LOCALHOST, |_| wan::FAR);
     part.arg(address.to_string());
     let mut command = wan.map_or_else(|| part_of(&part), |wan| wan.there(&part));
-    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut serving = Serving(command.stdout(Stdio::piped()).spawn()?);
     let mut port = String::new();
-    let said = child.stdout.take().context("it has a standard output")?;
+    let said = serving
+        .0
+        .stdout
+        .take()
+        .context("it has a standard output")?;
     BufReader::new(said).read_line(&mut port)?;
     let port = port.trim().parse().context("a part said no port")?;
-    Ok((SocketAddr::from((address, port)), child))
+    Ok((SocketAddr::from((address, port)), serving))
 }
 
 fn part_of(part: &Command) -> Command {
@@ -170,9 +193,8 @@ impl Server {
 
 impl Session {
     /// Waits for the end of everything that served the connection.
-    pub fn end(mut self) -> Result<()> {
-        ensure!(self.served.wait()?.success(), "the server failed");
-        Ok(())
+    pub fn end(self) -> Result<()> {
+        self.served.end()
     }
 }
 
