@@ -3,7 +3,7 @@
 //! and the engine as it comes, by one connection, and with a limit.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::content::{self, Kind};
 use super::methods::{Method, Place};
-use super::parts::{self, bound};
+use super::parts::{self, accepted};
 use super::server::{self, Server, listening};
 use super::wan::{Wan, Way, bits};
 use crate::sample::{median, spread};
@@ -117,31 +117,35 @@ pub fn run(args: &Args) -> Result<()> {
     let file = folder.path().join("beside");
     let bytes = content::write(&file, Kind::Random, (line * args.seconds) as u64)?;
     let limit = format!("{}kbit", (args.rate * LIMIT / 1e3) as u64);
-    let hash = parts::hash(&[], &mut std::fs::File::open(&file)?)?;
+    let place = Place {
+        server: Some(&server),
+        hash: parts::hash(&[], &mut std::fs::File::open(&file)?)?,
+        file: &file,
+        folder: folder.path(),
+        wan: Some(&wan),
+        workers: "auto",
+        limit: None,
+    };
+    // Its share of the line.
+    let replicate = |besides: Besides| -> Result<f64> {
+        let limit = besides.limited.then_some(limit.as_str());
+        match besides.method {
+            Some(method) => {
+                let taken = method.run(&Place { limit, ..place })?;
+                Ok(bytes as f64 / line / taken.seconds)
+            }
+            None => {
+                thread::sleep(Duration::from_secs_f64(args.seconds));
+                Ok(0.0)
+            }
+        }
+    };
     let mut measured = Vec::new();
     for round in 0..args.rounds {
         let mut others = [Others::default(); BESIDES.len()];
         for turn in 0..BESIDES.len() {
             let n = (round + turn) % BESIDES.len();
-            let besides = BESIDES[n];
-            let place = Place {
-                server: Some(&server),
-                file: &file,
-                hash,
-                folder: folder.path(),
-                wan: Some(&wan),
-                workers: "auto",
-                limit: besides.limited.then_some(limit.as_str()),
-            };
-            let replication = || -> Result<f64> {
-                match besides.method {
-                    Some(method) => Ok(bytes as f64 / line / method.run(&place)?.seconds),
-                    None => {
-                        thread::sleep(Duration::from_secs_f64(args.seconds));
-                        Ok(0.0)
-                    }
-                }
-            };
+            let replication = || replicate(BESIDES[n]);
             let (_, mut trips) = while_it_runs(&wan, "echo", ask, replication)?;
             trips.sort_by(f64::total_cmp);
             let (ours, moved) = while_it_runs(&wan, "drain", fill, replication)?;
@@ -157,6 +161,11 @@ pub fn run(args: &Args) -> Result<()> {
         }
         measured.push(others);
     }
+    print(&measured);
+    Ok(())
+}
+
+fn print(measured: &[[Others; BESIDES.len()]]) {
     println!(
         "beside                       round trip, ms         99 of 100, ms          \
          their share            ours"
@@ -175,7 +184,6 @@ pub fn run(args: &Args) -> Result<()> {
             shown(|others| others.ours),
         );
     }
-    Ok(())
 }
 
 /// What both came to: the replication, and what somebody does on the line for as
@@ -235,7 +243,8 @@ fn fill(mut stream: TcpStream, over: &AtomicBool) -> Result<f64> {
 
 /// The other end of requests: one connection, whose bytes go back as they come.
 pub fn echo(address: Ipv4Addr) -> Result<()> {
-    let mut stream = accepted(&bound(address)?)?;
+    let mut stream = accepted(address)?;
+    stream.set_nodelay(true)?;
     let mut bytes = [0; REQUEST_BYTES];
     loop {
         match stream.read(&mut bytes)? {
@@ -247,13 +256,7 @@ pub fn echo(address: Ipv4Addr) -> Result<()> {
 
 /// The other end of a transfer: one connection, whose bytes are forgotten.
 pub fn drain(address: Ipv4Addr) -> Result<()> {
-    let mut stream = accepted(&bound(address)?)?;
+    let mut stream = accepted(address)?;
     std::io::copy(&mut stream, &mut std::io::sink())?;
     Ok(())
-}
-
-fn accepted(listener: &TcpListener) -> Result<TcpStream> {
-    let (stream, _) = listener.accept()?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
 }

@@ -152,7 +152,7 @@ pub fn run(part: Part) -> Result<()> {
 }
 
 /// Says a port that is listened on.
-pub fn bound(address: Ipv4Addr) -> Result<TcpListener> {
+fn bound(address: Ipv4Addr) -> Result<TcpListener> {
     let listener = TcpListener::bind((address, 0))?;
     say_port(&listener)?;
     Ok(listener)
@@ -166,7 +166,7 @@ pub fn say_port(listener: &TcpListener) -> Result<()> {
 }
 
 /// Says a port, and waits for one connection to it.
-fn accepted(address: Ipv4Addr) -> Result<TcpStream> {
+pub fn accepted(address: Ipv4Addr) -> Result<TcpStream> {
     Ok(bound(address)?.accept()?.0)
 }
 
