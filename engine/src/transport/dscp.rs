@@ -60,7 +60,8 @@ impl FromStr for Dscp {
     type Err = NoDscp;
 
     fn from_str(text: &str) -> Result<Self, NoDscp> {
-        let named = NAMES.iter().find(|(name, _)| *name == text);
+        let is_named = |(name, _): &&(&str, u8)| name.eq_ignore_ascii_case(text);
+        let named = NAMES.iter().find(is_named);
         if let Some((_, number)) = named {
             return Ok(Self(*number));
         }
@@ -91,7 +92,7 @@ mod tests {
         for (text, class, shown) in [
             ("le", 0x04, "le"),
             ("1", 0x04, "le"),
-            ("cs1", 0x20, "cs1"),
+            ("CS1", 0x20, "cs1"),
             ("af11", 0x28, "af11"),
             ("ef", 0xb8, "ef"),
             ("0", 0x00, "cs0"),
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn what_is_no_code_point_is_refused() {
         for text in [
-            "", "64", "256", "-1", "+1", " 1", "0x04", "LE", "cs8", "af14", "low",
+            "", "64", "256", "-1", "+1", " 1", "0x04", "cs8", "af14", "low",
         ] {
             assert_eq!(text.parse::<Dscp>(), Err(NoDscp), "{text}");
         }
