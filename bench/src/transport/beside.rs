@@ -27,7 +27,7 @@ const REQUEST_BYTES: usize = 64;
 /// How long each of them may take: then the line is broken.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 
-/// Share of the line that the limit leaves to the replication.
+/// The replication's limit, as a share of the line.
 const LIMIT: f64 = 0.8;
 
 /// What to measure.

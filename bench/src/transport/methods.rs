@@ -73,7 +73,7 @@ pub struct Place<'a> {
     pub wan: Option<&'a Wan>,
     /// Of the engine.
     pub workers: &'a str,
-    /// The same, if there is one.
+    /// Its bandwidth limit, if it has one.
     pub limit: Option<&'a str>,
 }
 
