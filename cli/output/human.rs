@@ -65,6 +65,10 @@ fn line(event: &Event, steps_from: Verbosity) -> (Verbosity, String) {
             Verbosity::Steps,
             format!("{peer}: {connections} connections, {round_trip_milliseconds} ms apart"),
         ),
+        Event::ConnectionsInUse { peer, connections } => (
+            Verbosity::Steps,
+            format!("{peer}: connections in use: {connections}"),
+        ),
         Event::Workers { peer, workers } => (
             Verbosity::Steps,
             format!("{peer}: up to {workers} workers for a large transfer"),

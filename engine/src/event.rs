@@ -113,6 +113,14 @@ pub enum Event {
         /// How long an answer took.
         round_trip_milliseconds: u64,
     },
+    /// So many of the connections of a conversation are in use from now on: more
+    /// would not carry more.
+    ConnectionsInUse {
+        /// With whom.
+        peer: String,
+        /// How many of them what is sent there goes over.
+        connections: usize,
+    },
     /// Large transfers have so many workers, if as many are free.
     Workers {
         /// At whom.

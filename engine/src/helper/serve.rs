@@ -212,7 +212,7 @@ impl Session {
             // The send it was meant for has already ended.
             Request::Cancel => Ok(()),
             Request::OfferSessions => self.offer_sessions().await,
-            Request::Widen { count } => self.widen(count).await,
+            Request::Widen { count, sparing } => self.widen(count, sparing).await,
             Request::Send {
                 request,
                 transfer,

@@ -1,6 +1,6 @@
 //! More sessions for a conversation: how a helper takes them in.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
@@ -12,7 +12,7 @@ use crate::peer::wire::{WireError, WireWriter};
 use crate::protocol::failure::Failure;
 use crate::protocol::message::{Reply, Request};
 use crate::stream::frame::{FrameError, Kind};
-use crate::transport::bundle::{self, LINKS_MAX};
+use crate::transport::bundle::{self, LINKS_MAX, Width};
 
 /// How long sessions that the driver has opened may take to join.
 const JOIN_MAX: Duration = Duration::from_secs(10);
@@ -67,7 +67,7 @@ impl Session {
 
     /// Takes in those that have joined. From the answer on what this side says
     /// is spread over all of them; what the driver says is as soon as it says so.
-    pub(super) async fn widen(&mut self, count: usize) -> Result<(), Turn> {
+    pub(super) async fn widen(&mut self, count: usize, sparing: bool) -> Result<(), Turn> {
         let Some(desk) = self.desk.take().filter(|_| (1..LINKS_MAX).contains(&count)) else {
             let text = "not that many sessions were offered".to_owned();
             return self.refuse(Failure::BadRequest(text)).await;
@@ -88,16 +88,20 @@ impl Session {
         let (inbounds, outbounds) = bundle::halves(links);
         self.joined = rests;
         self.beating.stop().await;
+        let answered = Instant::now();
         self.reply(&Reply::Done).await?;
         let frame = self.reader.next().await?.ok_or(WireError::Closed)?;
+        let round_trip = answered.elapsed();
         let payload = frame.verified_payload()?;
         let widened = frame.header.kind == Kind::Message
             && matches!(serde_json::from_slice(payload), Ok(Request::Widened));
         if !widened {
             return Err(FrameError::Unexpected(frame.header.kind).into());
         }
+        let width = self.helper.door.as_ref().filter(|_| sparing);
+        let width = width.map(|door| Width::new(count + 1, door.window_bytes(), round_trip));
         self.reader.widen(inbounds);
-        self.writer.widen(outbounds);
+        let _ = self.writer.widen(outbounds, width);
         self.beating = Beating::start(&self.writer, &self.activity);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
@@ -26,6 +26,8 @@ pub struct Peer {
     pub about: About,
     /// Workers of a large transfer there; `None`: it may be told no number.
     pub(crate) workers: Option<u8>,
+    /// It may be told to leave connections unused.
+    pub(super) spares: bool,
     pub(crate) reader: WireReader,
     pub(crate) writer: WireWriter,
     requests: u64,
@@ -39,6 +41,8 @@ pub struct Peer {
     pub(crate) here: bool,
     heartbeat: JoinHandle<()>,
     pub(super) more: Option<More>,
+    /// How many of its connections what is sent to it goes over.
+    pub(super) in_use: Option<watch::Receiver<usize>>,
     /// What this side says of itself, and how long it waits for an answer to it.
     pub(super) greeting: (About, Duration),
 }
@@ -70,6 +74,7 @@ impl Peer {
             name: name.to_owned(),
             about: hello.about,
             workers: hello.workers,
+            spares: hello.spares,
             reader,
             writer,
             requests: 0,
@@ -80,6 +85,7 @@ impl Peer {
             here: false,
             heartbeat,
             more: None,
+            in_use: None,
             greeting: (about.clone(), patience),
         })
     }

@@ -9,14 +9,19 @@
 //! Whatever goes wrong before that moment leaves the conversation as it was,
 //! over one connection; afterwards the loss of any connection is the loss of
 //! the conversation, and the next attempt opens all of them anew.
+//!
+//! The distance says how many could be needed, and only the line itself how many
+//! are. Unless the number was asked for, each side leaves those unused without
+//! which it sends as much ([`bundle::Width`]).
 
 use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::time::Instant;
 
 use super::client::Peer;
 use super::error::PeerError;
@@ -24,7 +29,7 @@ use crate::event::{Event, Observer};
 use crate::protocol::failure::Failure;
 use crate::protocol::join::Token;
 use crate::protocol::message::{Reply, Request};
-use crate::transport::bundle::{self, LINKS_MAX};
+use crate::transport::bundle::{self, LINKS_MAX, Width};
 use crate::transport::{Link, Reopen};
 
 /// With less than this to move, one connection is done before others are open.
@@ -42,10 +47,11 @@ const OPENING_MAX: usize = 4;
 /// How many connections carry a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Connections {
-    /// As many as the round trip calls for, if there is much to move.
+    /// As many as the round trip calls for, if there is much to move; of these
+    /// only so many are used as it takes to move it.
     #[default]
     Auto,
-    /// So many, from 1 to [`LINKS_MAX`].
+    /// So many, from 1 to [`LINKS_MAX`], and all of them are used.
     Exactly(usize),
 }
 
@@ -174,14 +180,20 @@ impl Peer {
             return Ok(());
         }
         let count = links.len();
-        if let Err(error) = self.order(&Request::Widen { count }).await {
+        let sparing = wanted == Connections::Auto;
+        let widen = Request::Widen {
+            count,
+            sparing: sparing && self.spares,
+        };
+        if let Err(error) = self.order(&widen).await {
             return self.only_one(error, wanted, observer);
         }
         self.stop_beating().await;
         self.request(&Request::Widened).await?;
         let (inbounds, outbounds) = bundle::halves(links);
         self.reader.widen(inbounds);
-        self.writer.widen(outbounds);
+        let width = sparing.then(|| Width::new(count + 1, window_bytes, round_trip));
+        self.in_use = Some(self.writer.widen(outbounds, width));
         self.begin_beating();
         observer.event(&Event::Widened {
             peer: self.name.clone(),
@@ -189,6 +201,19 @@ impl Peer {
             round_trip_milliseconds: u64::try_from(round_trip.as_millis()).unwrap_or(u64::MAX),
         });
         Ok(())
+    }
+
+    /// Tells if more or fewer of its connections are in use than before.
+    pub(crate) fn tell_width(&mut self, observer: &dyn Observer) {
+        let Some(in_use) = &mut self.in_use else {
+            return;
+        };
+        if in_use.has_changed().unwrap_or(false) {
+            observer.event(&Event::ConnectionsInUse {
+                peer: self.name.clone(),
+                connections: *in_use.borrow_and_update(),
+            });
+        }
     }
 
     /// Opens connections and says on each whose it is. Those that fail are told
@@ -256,7 +281,64 @@ impl Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::peer::wire;
+    use crate::protocol::hello::About;
+    use crate::transport::local;
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<Event>>);
+
+    impl Observer for Told {
+        fn event(&self, event: &Event) {
+            self.0.lock().unwrap().push(event.clone());
+        }
+    }
+
+    #[tokio::test]
+    async fn how_many_connections_are_in_use_is_told_once() {
+        let about = About {
+            program: "zferry test".into(),
+            node: "memory".into(),
+            platform: "memory".into(),
+            images: Vec::new(),
+            clock: None,
+        };
+        let patience = Duration::from_secs(60);
+        let (near, far) = local::pair();
+        let greeting = Peer::greet("beta", near, &about, patience);
+        let (peer, _far) = tokio::join!(greeting, wire::handshake(far, &about, patience));
+        let mut peer = peer.unwrap();
+        assert!(peer.spares);
+        let told = Told::default();
+        peer.tell_width(&told);
+        let (used, watched) = watch::channel(4);
+        peer.in_use = Some(watched);
+        peer.tell_width(&told);
+        used.send(1).unwrap();
+        peer.tell_width(&told);
+        peer.tell_width(&told);
+        let one = Event::ConnectionsInUse {
+            peer: "beta".into(),
+            connections: 1,
+        };
+        assert_eq!(*told.0.lock().unwrap(), [one]);
+    }
+
+    #[test]
+    fn a_helper_that_knows_nothing_of_spare_connections_is_not_told_of_them() {
+        let widen = |sparing| Request::Widen { count: 3, sparing };
+        let text = serde_json::to_string(&widen(false)).unwrap();
+        assert!(!text.contains("sparing"), "{text}");
+        for request in [widen(false), widen(true)] {
+            let text = serde_json::to_string(&request).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+        }
+    }
 
     #[test]
     fn a_round_trip_calls_for_as_many_windows_as_fill_the_line() {

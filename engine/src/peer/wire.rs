@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::Family;
@@ -15,7 +15,8 @@ use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
 use crate::stream::decoder::Decoder;
 use crate::stream::frame::{Frame, FrameError, Kind};
-use crate::transport::{Link, LinkError, bundle};
+use crate::transport::bundle::{self, Width};
+use crate::transport::{Link, LinkError};
 
 /// How often each side shows that it is alive.
 pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -204,13 +205,21 @@ impl WireWriter {
         Self { outbound }
     }
 
-    /// From the next byte on, what is sent is spread over these links as well.
+    /// From the next byte on, what is sent is spread over these links as well: as
+    /// `width` has it, or over all. Returns how many are in use.
+    ///
     /// No other clone of this writer may be in use: what it sent would be out of
     /// place.
-    pub(crate) fn widen(&mut self, more: Vec<mpsc::Sender<Bytes>>) {
+    pub(crate) fn widen(
+        &mut self,
+        more: Vec<mpsc::Sender<Bytes>>,
+        width: Option<Width>,
+    ) -> watch::Receiver<usize> {
         let mut links = vec![self.outbound.clone()];
         links.extend(more);
-        self.outbound = bundle::spread(links);
+        let (outbound, used) = bundle::spread(links, width);
+        self.outbound = outbound;
+        used
     }
 
     /// Sends a frame; waits while the connection is behind.

@@ -72,6 +72,8 @@ pub struct Hello {
     /// number. `None`: it may not be told; older ones take a request that says
     /// so for a mistake.
     pub workers: Option<u8>,
+    /// It may be told to use as few connections as carry as much.
+    pub spares: bool,
 }
 
 /// The text of a hello.
@@ -81,6 +83,8 @@ struct Text {
     about: About,
     #[serde(default)]
     workers: Option<u8>,
+    #[serde(default)]
+    spares: bool,
 }
 
 /// Why a handshake fails.
@@ -116,6 +120,7 @@ pub fn encode(about: &About, workers: u8) -> Vec<u8> {
     let text = Text {
         about: about.clone(),
         workers: Some(workers),
+        spares: true,
     };
     let text = serde_json::to_vec(&text).expect("plain data always serializes");
     let length = u32::try_from(text.len()).expect("host name and version are short");
@@ -151,8 +156,11 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
     let Some(text) = bytes.get(PREFIX_BYTES..PREFIX_BYTES + length) else {
         return Ok(None);
     };
-    let Text { mut about, workers } =
-        serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
+    let Text {
+        mut about,
+        workers,
+        spares,
+    } = serde_json::from_slice(text).map_err(|_| HelloError::Malformed)?;
     let named = [&mut about.program, &mut about.node, &mut about.platform];
     for field in named.into_iter().chain(&mut about.images) {
         *field = field.escape_debug().to_string();
@@ -165,6 +173,7 @@ pub fn decode(bytes: &[u8]) -> Result<Option<(Hello, usize)>, HelloError> {
         versions,
         about,
         workers,
+        spares,
     };
     Ok(Some((hello, PREFIX_BYTES + length)))
 }
@@ -214,14 +223,15 @@ mod tests {
     #[test]
     fn a_peer_that_says_nothing_of_workers_knows_nothing_of_them() {
         let bytes = encode(&about(), 3);
-        assert_eq!(decode(&bytes).unwrap().unwrap().0.workers, Some(3));
+        let newest = decode(&bytes).unwrap().unwrap().0;
+        assert_eq!((newest.workers, newest.spares), (Some(3), true));
         let text = serde_json::to_vec(&about()).unwrap();
         let mut older = bytes[..12].to_vec();
         older.extend(u32::try_from(text.len()).unwrap().to_le_bytes());
         older.extend(text);
         let (hello, _) = decode(&older).unwrap().unwrap();
         assert_eq!(hello.about, about());
-        assert_eq!(hello.workers, None);
+        assert_eq!((hello.workers, hello.spares), (None, false));
     }
 
     #[test]
@@ -238,6 +248,7 @@ mod tests {
                 versions: VersionRange { lowest, highest },
                 about: about(),
                 workers: None,
+                spares: false,
             };
             let error = agree(&hello).unwrap_err().to_string();
             assert!(error.contains(side), "{error}");
@@ -253,6 +264,7 @@ mod tests {
             },
             about: about(),
             workers: None,
+            spares: false,
         };
         assert_eq!(agree(&hello), Ok(1));
     }

@@ -210,6 +210,10 @@ pub enum Request {
     Widen {
         /// How many, besides the first.
         count: usize,
+        /// The helper is to leave those unused without which it says as much. Only
+        /// helpers that say in their hello that they can may be told to.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        sparing: bool,
     },
     /// From here on the driver's bytes are spread over all sessions. No answer.
     Widened,

@@ -75,10 +75,11 @@ impl<'a> Meter<'a> {
     }
 
     /// The driver has waited for this since it waited last.
-    pub(super) fn waited(&mut self, wait: Wait, ends: &Ends<'_>) {
+    pub(super) fn waited(&mut self, wait: Wait, ends: &mut Ends<'_>) {
         self.sending.listen(ends.source);
         self.receiving.listen(ends.target);
         self.count(wait);
+        ends.target.tell_width(self.observer);
     }
 
     fn count(&mut self, wait: Wait) {

@@ -14,16 +14,25 @@
 //! A head of sixteen bytes goes before each piece: magic (4), length (4), number
 //! (8), little-endian.
 //!
+//! The sender may leave links unused; how many it needs, `width` finds out.
+//!
 //! # If it breaks
 //!
 //! A link that fails, or ends while a piece is missing, ends the whole with an
 //! error: pieces are not sent again.
 
-use bytes::{Buf, Bytes, BytesMut};
-use futures_util::future::select_all;
+mod gather;
+mod spread;
+mod width;
+
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::link::{Link, LinkError, OUTBOUND_CHUNKS_MAX};
+pub use gather::gather;
+pub use spread::spread;
+pub use width::Width;
+
+use super::link::{Link, LinkError};
 
 /// The most links of one bundle. Each is a session of `sshd`, which by default
 /// begins to refuse at ten that are not logged in yet.
@@ -38,38 +47,6 @@ const HEAD_BYTES: usize = 16;
 
 type Received = Result<Bytes, LinkError>;
 
-/// Sends over all of `links` from now on. Ends them all once the returned
-/// sender is dropped and everything is passed on; closes it when one of them
-/// takes no more.
-///
-/// Has to be called inside a tokio runtime, which carries the pieces.
-#[must_use]
-pub fn spread(links: Vec<mpsc::Sender<Bytes>>) -> mpsc::Sender<Bytes> {
-    let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
-    tokio::spawn(hand_out(chunks, links));
-    outbound
-}
-
-/// Receives from all of `links`, in order, each with what was read from it
-/// already. The end is clean if that of each of them is and nothing is missing.
-///
-/// Has to be called inside a tokio runtime, which carries the pieces.
-#[must_use]
-pub fn gather(links: Vec<(Bytes, mpsc::Receiver<Received>)>) -> mpsc::Receiver<Received> {
-    let (received, inbound) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let mut links: Vec<_> = links.into_iter().map(Strand::new).collect();
-        let ended = tokio::select! {
-            ended = pass_on(&mut links, &received) => ended,
-            () = received.closed() => return,
-        };
-        if let Err(error) = ended {
-            let _ = received.send(Err(error)).await;
-        }
-    });
-    inbound
-}
-
 /// The two ends of links, apart.
 pub(crate) fn halves(
     links: Vec<Link>,
@@ -78,196 +55,16 @@ pub(crate) fn halves(
     halves.unzip()
 }
 
-async fn hand_out(mut chunks: mpsc::Receiver<Bytes>, links: Vec<mpsc::Sender<Bytes>>) {
-    let mut number = 0;
-    let mut turn = 0;
-    loop {
-        let chunk = tokio::select! {
-            biased;
-            // Nobody learns the reason here: it is what that link's reader gets.
-            () = one_closed(&links) => return,
-            chunk = chunks.recv() => chunk,
-        };
-        let Some(mut chunk) = chunk else { return };
-        while !chunk.is_empty() {
-            let piece = chunk.split_to(chunk.len().min(PIECE_BYTES_MAX));
-            turn = (turn + 1) % links.len();
-            let Ok(mut places) = place(&links, turn).await else {
-                return;
-            };
-            for part in [head(number, piece.len()), piece] {
-                if let Some(place) = places.next() {
-                    place.send(part);
-                }
-            }
-            number += 1;
-        }
-    }
-}
-
-async fn one_closed(links: &[mpsc::Sender<Bytes>]) {
-    select_all(links.iter().map(|link| Box::pin(link.closed()))).await;
-}
-
-type Places<'a> = mpsc::PermitIterator<'a, Bytes>;
-
-/// Room for a head and a piece on one of the links: the one whose turn it is,
-/// if it has room, and otherwise whichever has it first.
-async fn place(
-    links: &[mpsc::Sender<Bytes>],
-    turn: usize,
-) -> Result<Places<'_>, mpsc::error::SendError<()>> {
-    for link in links[turn..].iter().chain(&links[..turn]) {
-        match link.try_reserve_many(2) {
-            Ok(places) => return Ok(places),
-            Err(mpsc::error::TrySendError::Full(())) => {}
-            Err(mpsc::error::TrySendError::Closed(())) => {
-                return Err(mpsc::error::SendError(()));
-            }
-        }
-    }
-    let room = links.iter().map(|link| Box::pin(link.reserve_many(2)));
-    select_all(room).await.0
-}
-
-fn head(number: u64, length: usize) -> Bytes {
-    let length = u32::try_from(length).expect("a piece is not that large");
-    let mut head = BytesMut::with_capacity(HEAD_BYTES);
-    head.extend_from_slice(&MAGIC);
-    head.extend_from_slice(&length.to_le_bytes());
-    head.extend_from_slice(&number.to_le_bytes());
-    head.freeze()
-}
-
-/// One of the links that are gathered.
-struct Strand {
-    chunks: mpsc::Receiver<Received>,
-    /// Read, and not looked at yet.
-    rest: BytesMut,
-    /// A large chunk that came after `rest`.
-    chunk: Bytes,
-    /// The piece that comes next, as soon as it is known.
-    next: Option<Piece>,
-    ended: bool,
-}
-
-#[derive(Clone, Copy)]
-struct Piece {
-    number: u64,
-    bytes: usize,
-}
-
-impl Strand {
-    fn new((rest, chunks): (Bytes, mpsc::Receiver<Received>)) -> Self {
-        Self {
-            chunks,
-            rest: BytesMut::new(),
-            chunk: rest,
-            next: None,
-            ended: false,
-        }
-    }
-
-    /// Reads on until the next piece is known, or the link has ended.
-    ///
-    /// Cancel-safe.
-    async fn look(&mut self) -> Result<(), LinkError> {
-        while self.next.is_none() && !self.ended {
-            let missing = HEAD_BYTES - self.rest.len();
-            let part = self.chunk.split_to(missing.min(self.chunk.len()));
-            self.rest.extend_from_slice(&part);
-            if self.rest.len() == HEAD_BYTES {
-                self.next = Some(read_head(&self.rest)?);
-                self.rest.clear();
-                continue;
-            }
-            match self.chunks.recv().await {
-                Some(chunk) => self.chunk = chunk?,
-                None if self.rest.is_empty() => self.ended = true,
-                None => return Err(LinkError::Bundle("one of them ended inside a piece")),
-            }
-        }
-        Ok(())
-    }
-
-    /// Passes the piece on. Not cancel-safe.
-    async fn pass(&mut self, to: &mpsc::Sender<Received>) -> Result<(), LinkError> {
-        let Some(mut piece) = self.next.take() else {
-            return Ok(());
-        };
-        while piece.bytes > 0 {
-            if self.chunk.is_empty() {
-                match self.chunks.recv().await {
-                    Some(chunk) => self.chunk = chunk?,
-                    None => return Err(LinkError::Bundle("one of them ended inside a piece")),
-                }
-            }
-            let part = self.chunk.split_to(piece.bytes.min(self.chunk.len()));
-            piece.bytes -= part.len();
-            // Nobody listens: the caller sees that.
-            if !part.is_empty() && to.send(Ok(part)).await.is_err() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-}
-
-fn read_head(mut head: &[u8]) -> Result<Piece, LinkError> {
-    let mut magic = [0; MAGIC.len()];
-    head.copy_to_slice(&mut magic);
-    let bytes = head.get_u32_le() as usize;
-    let number = head.get_u64_le();
-    if magic != MAGIC || bytes == 0 || bytes > PIECE_BYTES_MAX {
-        return Err(LinkError::Bundle("what came is not a piece"));
-    }
-    Ok(Piece { number, bytes })
-}
-
-async fn pass_on(links: &mut [Strand], to: &mpsc::Sender<Received>) -> Result<(), LinkError> {
-    let mut due = 0;
-    while let Some(at) = find(links, due).await? {
-        links[at].pass(to).await?;
-        due += 1;
-    }
-    Ok(())
-}
-
-/// Which link has the piece that is due; `None` at the end of all.
-async fn find(links: &mut [Strand], due: u64) -> Result<Option<usize>, LinkError> {
-    loop {
-        for (at, link) in links.iter().enumerate() {
-            match link.next {
-                Some(piece) if piece.number == due => return Ok(Some(at)),
-                Some(piece) if piece.number < due => {
-                    return Err(LinkError::Bundle("a piece came twice"));
-                }
-                _ => {}
-            }
-        }
-        let all_ended = links.iter().all(|link| link.ended && link.next.is_none());
-        let silent = |link: &&mut Strand| link.next.is_none() && !link.ended;
-        let looks: Vec<_> = links
-            .iter_mut()
-            .filter(silent)
-            .map(|link| Box::pin(link.look()))
-            .collect();
-        if !looks.is_empty() {
-            select_all(looks).await.0?;
-        } else if all_ended {
-            return Ok(None);
-        } else {
-            return Err(LinkError::Bundle("one of them ended too early"));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::VecDeque;
+    use std::time::Duration;
 
+    use futures_util::future::select_all;
     use proptest::prelude::*;
+    use tokio::time::timeout;
 
+    use super::spread::head;
     use super::*;
     use crate::transport::local;
 
@@ -275,7 +72,7 @@ mod tests {
     async fn carried(chunks: &[Bytes], count: usize) -> Vec<Vec<u8>> {
         let (ends, mut far): (Vec<_>, Vec<_>) = (0..count).map(|_| local::pair()).unzip();
         let (_inbounds, senders) = halves(ends);
-        let outbound = spread(senders);
+        let (outbound, _) = spread(senders, None);
         let sent = async {
             for chunk in chunks {
                 outbound.send(chunk.clone()).await.unwrap();
@@ -396,7 +193,7 @@ mod tests {
     async fn a_link_that_is_lost_ends_the_whole_on_both_sides() {
         let (near, mut far): (Vec<_>, Vec<_>) = (0..3).map(|_| local::pair()).unzip();
         let (inbounds, senders) = halves(near);
-        let outbound = spread(senders);
+        let (outbound, _) = spread(senders, None);
         let links = inbounds.into_iter().map(|inbound| (Bytes::new(), inbound));
         let mut inbound = gather(links.collect());
         drop(far.remove(1));
@@ -406,11 +203,59 @@ mod tests {
         assert!(inbound.recv().await.is_none());
     }
 
+    /// A slow line: takes a piece from one link after the other, each after
+    /// 21 ms, which is 12.5 MB/s. Counts the bytes of each.
+    async fn take_slowly(far: &mut [Link], taken: &mut [usize]) {
+        let mut turn = 0;
+        loop {
+            let (last, first) = far.split_at_mut(turn);
+            let links = first.iter_mut().chain(last);
+            let (chunk, at, _) = select_all(links.map(|link| Box::pin(link.inbound.recv()))).await;
+            let bytes = chunk.unwrap().unwrap().len();
+            taken[(turn + at) % taken.len()] += bytes;
+            turn = (turn + at + 1) % taken.len();
+            if bytes > HEAD_BYTES {
+                tokio::time::sleep(Duration::from_millis(21)).await;
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn links_that_a_slow_line_does_not_need_are_left_unused() {
+        let (near, mut far): (Vec<_>, Vec<_>) = (0..3).map(|_| local::pair()).unzip();
+        let (_inbounds, senders) = halves(near);
+        let width = Width::new(3, 2 << 20, Duration::from_millis(20));
+        let (outbound, mut used) = spread(senders, Some(width));
+        let send = async {
+            let piece = Bytes::from(vec![0; PIECE_BYTES_MAX]);
+            while outbound.send(piece.clone()).await.is_ok() {}
+        };
+        let (mut at_first, mut later) = ([0; 3], [0; 3]);
+        let watch = async {
+            tokio::select! {
+                () = take_slowly(&mut far, &mut at_first) => {}
+                changed = used.changed() => changed.unwrap(),
+            }
+            assert_eq!(*used.borrow(), 1);
+            // What waits on the others gets out, and then nothing more.
+            let queues = Duration::from_secs(2);
+            let _ = timeout(queues, take_slowly(&mut far, &mut at_first)).await;
+            let _ = timeout(Duration::from_secs(60), take_slowly(&mut far, &mut later)).await;
+        };
+        tokio::select! {
+            () = send => panic!("it is still open"),
+            () = watch => {}
+        }
+        assert!(at_first.iter().all(|bytes| *bytes > 0), "{at_first:?}");
+        assert!(later[0] > 700_000_000, "{later:?}");
+        assert_eq!(later[1..], [0, 0]);
+    }
+
     #[tokio::test]
     async fn a_link_that_takes_nothing_holds_up_no_more_than_its_queue() {
         let (near, mut far): (Vec<_>, Vec<_>) = (0..2).map(|_| local::pair()).unzip();
         let (_inbounds, senders) = halves(near);
-        let outbound = spread(senders);
+        let (outbound, _) = spread(senders, None);
         // Nobody reads the first: what it cannot take goes to the second.
         let mut second = far.pop().unwrap().inbound;
         let read = async {
