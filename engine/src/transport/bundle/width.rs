@@ -10,8 +10,8 @@
 //! It begins with all links, since on a long way each needs many round trips to
 //! gain speed. What they carry then, by what one can, says how many are needed.
 //! That is tried, for a line may also carry more by many links because it loses
-//! packets: with fewer that carry less it goes back to all, and tries again much
-//! later. Links that are about to carry all they can get others beside them.
+//! packets: if fewer carry less it goes back to as many as before, and tries again
+//! much later. Links that are about to carry all they can get others beside them.
 //!
 //! Only time in which the links took nothing more counts: a source that is slow
 //! says nothing about the line.
