@@ -334,7 +334,7 @@ impl Connect<'_> {
             agent: environment::agent(),
             known_hosts: self.known_hosts(connection),
             connect_timeout: self.transfer.connect_timeout,
-            dscp: self.transfer.dscp.or(connection.dscp),
+            dscp: self.transfer.marks.dscp.or(connection.dscp),
             ..SshOptions::default()
         };
         let images = self.remote_images(connection);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use engine::transport::Dscp;
+use super::transfer::Marks;
 
 /// Serve replications to and from this machine without sshd
 ///
@@ -38,8 +38,6 @@ pub struct Listen {
     /// How long a connection may take to start a helper
     #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = super::seconds)]
     pub connect_timeout: Duration,
-    /// Code point of the packets that are sent: le, cs0 to cs7, af11 to af43, ef,
-    /// or a number [default: none]
-    #[arg(long, value_name = "DSCP")]
-    pub dscp: Option<Dscp>,
+    #[command(flatten)]
+    pub marks: Marks,
 }

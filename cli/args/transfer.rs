@@ -49,6 +49,13 @@ pub struct Transfer {
     /// Datasets that are sent at the same time, if they are small
     #[arg(long, value_name = "N", default_value_t = TRANSFERS_DEFAULT, value_parser = transfers)]
     pub transfers: usize,
+    #[command(flatten)]
+    pub marks: Marks,
+}
+
+/// How packets are marked, by those who connect and by those who listen.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Marks {
     /// Code point of the packets that are sent: le, cs0 to cs7, af11 to af43, ef,
     /// or a number [default: none]
     #[arg(long, value_name = "DSCP")]

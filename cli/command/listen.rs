@@ -54,7 +54,7 @@ pub async fn run(context: &Context, args: Listen) -> Result<Outcome, Failure> {
     }
     let options = ServerOptions {
         login_max: args.connect_timeout,
-        dscp: args.dscp,
+        dscp: args.marks.dscp,
         ..ServerOptions::default()
     };
     let (addresses, keys) = (args.address.clone(), args.authorized_keys.clone());

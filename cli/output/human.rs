@@ -311,6 +311,29 @@ mod tests {
     }
 
     #[test]
+    fn connections_are_told_with_the_steps() {
+        let peer = || "beta".to_owned();
+        let opened = Event::Widened {
+            peer: peer(),
+            connections: 8,
+            round_trip_milliseconds: 50,
+        };
+        let used = Event::ConnectionsInUse {
+            peer: peer(),
+            connections: 1,
+        };
+        for (event, text) in [
+            (opened, "beta: 8 connections, 50 ms apart"),
+            (used, "beta: connections in use: 1"),
+        ] {
+            assert_eq!(
+                line(&event, Verbosity::Normal),
+                (Verbosity::Steps, text.to_owned())
+            );
+        }
+    }
+
+    #[test]
     fn a_step_reads_like_a_prompt_and_is_shown_from_where_it_is_wanted() {
         let step = Event::Step {
             peer: "n1".into(),

@@ -12,7 +12,7 @@ use crate::peer::wire::{WireError, WireWriter};
 use crate::protocol::failure::Failure;
 use crate::protocol::message::{Reply, Request};
 use crate::stream::frame::{FrameError, Kind};
-use crate::transport::bundle::{self, LINKS_MAX, Width};
+use crate::transport::bundle::{self, LINKS_MAX, Pace};
 
 /// How long sessions that the driver has opened may take to join.
 const JOIN_MAX: Duration = Duration::from_secs(10);
@@ -98,10 +98,13 @@ impl Session {
         if !widened {
             return Err(FrameError::Unexpected(frame.header.kind).into());
         }
-        let width = self.helper.door.as_ref().filter(|_| sparing);
-        let width = width.map(|door| Width::new(count + 1, door.window_bytes(), round_trip));
+        let door = self.helper.door.as_ref().filter(|_| sparing);
+        let pace = door.map(|door| Pace {
+            window_bytes: door.window_bytes(),
+            round_trip,
+        });
         self.reader.widen(inbounds);
-        let _ = self.writer.widen(outbounds, width);
+        let _ = self.writer.widen(outbounds, pace);
         self.beating = Beating::start(&self.writer, &self.activity);
         Ok(())
     }

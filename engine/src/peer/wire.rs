@@ -15,7 +15,7 @@ use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
 use crate::stream::decoder::Decoder;
 use crate::stream::frame::{Frame, FrameError, Kind};
-use crate::transport::bundle::{self, Width};
+use crate::transport::bundle::{self, Pace};
 use crate::transport::{Link, LinkError};
 
 /// How often each side shows that it is alive.
@@ -205,19 +205,20 @@ impl WireWriter {
         Self { outbound }
     }
 
-    /// From the next byte on, what is sent is spread over these links as well: as
-    /// `width` has it, or over all. Returns how many are in use.
+    /// From the next byte on, what is sent is spread over these links as well:
+    /// over all, or as many as are needed at this `pace`. Returns how many are in
+    /// use.
     ///
     /// No other clone of this writer may be in use: what it sent would be out of
     /// place.
     pub(crate) fn widen(
         &mut self,
         more: Vec<mpsc::Sender<Bytes>>,
-        width: Option<Width>,
+        pace: Option<Pace>,
     ) -> watch::Receiver<usize> {
         let mut links = vec![self.outbound.clone()];
         links.extend(more);
-        let (outbound, used) = bundle::spread(links, width);
+        let (outbound, used) = bundle::spread(links, pace);
         self.outbound = outbound;
         used
     }

@@ -6,22 +6,24 @@ use futures_util::future::select_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::width::Width;
+use super::width::{Pace, Width};
 use super::{HEAD_BYTES, MAGIC, PIECE_BYTES_MAX};
 use crate::transport::link::OUTBOUND_CHUNKS_MAX;
 
-/// Sends over `links` from now on: over as many as `width` says, or all. Ends
-/// them all once the returned sender is dropped and everything is passed on;
-/// closes it when one of them takes no more. How many are used can be watched.
+/// Sends over `links` from now on: over all, or, if their `pace` is told, over as
+/// many of them as are needed. Ends them all once the returned sender is dropped
+/// and everything is passed on; closes it when one of them takes no more. How
+/// many are used can be watched.
 ///
 /// Has to be called inside a tokio runtime, which carries the pieces.
 #[must_use]
 pub fn spread(
     links: Vec<mpsc::Sender<Bytes>>,
-    width: Option<Width>,
+    pace: Option<Pace>,
 ) -> (mpsc::Sender<Bytes>, watch::Receiver<usize>) {
     let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
     let (used, watched) = watch::channel(links.len());
+    let width = pace.map(|pace| Width::new(links.len(), pace));
     tokio::spawn(hand_out(chunks, links, width, used));
     (outbound, watched)
 }
@@ -60,7 +62,7 @@ async fn hand_out(
                 let now = Instant::now();
                 width.passed(bytes, now - asked, now);
                 if used != width.used() {
-                    used = width.used().min(links.len());
+                    used = width.used();
                     let _ = told.send(used);
                 }
             }

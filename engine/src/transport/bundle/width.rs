@@ -48,13 +48,21 @@ const SETTLING_MAX: Duration = Duration::from_secs(30);
 const PAUSE_MIN: Duration = Duration::from_secs(20);
 const PAUSE_MAX: Duration = Duration::from_secs(600);
 
+/// What one link carries at most: a window in each round trip.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// What its far end takes before it has to say that it takes more.
+    pub window_bytes: u64,
+    /// As it was measured before the links were filled.
+    pub round_trip: Duration,
+}
+
 /// How many links are used, of those that there are.
 #[derive(Debug)]
 pub struct Width {
     most: usize,
     used: usize,
-    window_bytes: u64,
-    round_trip: Duration,
+    pace: Pace,
     stage: Stage,
     began: Option<Instant>,
     bytes: u64,
@@ -76,16 +84,18 @@ enum Stage {
 }
 
 impl Width {
-    /// Of `links`, each of which takes `window_bytes` a `round_trip`.
+    /// Of `links`, each of which goes at `pace`.
     #[must_use]
-    pub fn new(links: usize, window_bytes: u64, round_trip: Duration) -> Self {
-        let round_trip = round_trip.max(Duration::from_micros(1));
+    pub fn new(links: usize, pace: Pace) -> Self {
+        let pace = Pace {
+            window_bytes: pace.window_bytes.max(1),
+            round_trip: pace.round_trip.max(Duration::from_micros(1)),
+        };
         Self {
             most: links.max(1),
             used: links.max(1),
-            window_bytes: window_bytes.max(1),
-            round_trip,
-            stage: Stage::Settling(round_trip * MEASURED_ROUND_TRIPS),
+            pace,
+            stage: Stage::Settling(pace.round_trip * MEASURED_ROUND_TRIPS),
             began: None,
             bytes: 0,
             waited: Duration::ZERO,
@@ -123,7 +133,7 @@ impl Width {
     }
 
     fn measured(&self) -> Duration {
-        MEASURED_MIN.max(self.round_trip * MEASURED_ROUND_TRIPS)
+        MEASURED_MIN.max(self.pace.round_trip * MEASURED_ROUND_TRIPS)
     }
 
     fn begin(&mut self, stage: Stage, now: Instant) {
@@ -156,16 +166,16 @@ impl Width {
         if self.used == before {
             return self.begin(Stage::Measuring, now);
         }
-        let each = self.window_bytes.saturating_add(QUEUED_BYTES);
+        let each = self.pace.window_bytes.saturating_add(QUEUED_BYTES);
         let left = before.abs_diff(self.used) as f64 * each as f64;
         let out = Duration::try_from_secs_f64(left / rate).unwrap_or(SETTLING_MAX);
-        let settling = (out + self.round_trip * MEASURED_ROUND_TRIPS).min(SETTLING_MAX);
+        let settling = (out + self.pace.round_trip * MEASURED_ROUND_TRIPS).min(SETTLING_MAX);
         self.begin(Stage::Settling(settling), now);
     }
 
     /// How many links carry so much without being full.
     fn needed(&self, rate: f64) -> usize {
-        let each = FULL * self.window_bytes as f64 / self.round_trip.as_secs_f64();
+        let each = FULL * self.pace.window_bytes as f64 / self.pace.round_trip.as_secs_f64();
         (1..self.most)
             .find(|links| *links as f64 * each >= rate)
             .unwrap_or(self.most)
@@ -182,6 +192,14 @@ mod tests {
 
     /// What a line carries by so many links, bytes a second.
     type Line<'a> = &'a dyn Fn(usize) -> f64;
+
+    fn of(links: usize, window_bytes: u64, round_trip: Duration) -> Width {
+        let pace = Pace {
+            window_bytes,
+            round_trip,
+        };
+        Width::new(links, pace)
+    }
 
     fn milliseconds(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)
@@ -215,7 +233,7 @@ mod tests {
     fn a_slow_line_is_left_to_one_link_within_seconds() {
         let round_trip = milliseconds(20);
         let line = line_of(12.5 * MB, round_trip);
-        let mut width = Width::new(4, WINDOW, round_trip);
+        let mut width = of(4, WINDOW, round_trip);
         assert_eq!(width.used(), 4);
         send(&mut width, 2.0, &line, 1e9);
         assert_eq!(width.used(), 1);
@@ -228,7 +246,7 @@ mod tests {
         let round_trip = milliseconds(50);
         for (rate, fewest) in [(125.0 * MB, 4), (312.0 * MB, 8), (60.0 * MB, 2)] {
             let line = line_of(rate, round_trip);
-            let mut width = Width::new(8, WINDOW, round_trip);
+            let mut width = of(8, WINDOW, round_trip);
             let (reached, _) = send(&mut width, 60.0, &line, 1e9);
             assert!(reached >= 0.99 * rate.min(line(8)), "{rate} {reached}");
             assert!(
@@ -241,7 +259,7 @@ mod tests {
     #[test]
     fn a_line_that_becomes_faster_gets_more_links_again() {
         let round_trip = milliseconds(50);
-        let mut width = Width::new(8, WINDOW, round_trip);
+        let mut width = of(8, WINDOW, round_trip);
         send(&mut width, 10.0, &line_of(10.0 * MB, round_trip), 1e9);
         assert_eq!(width.used(), 1);
         let fast = line_of(125.0 * MB, round_trip);
@@ -254,7 +272,7 @@ mod tests {
     fn a_line_that_carries_more_by_many_links_keeps_them() {
         // As one that loses packets does: each link has its own speed.
         let line = |links: usize| 4.0 * MB * links as f64;
-        let mut width = Width::new(8, WINDOW, milliseconds(100));
+        let mut width = of(8, WINDOW, milliseconds(100));
         let (rate, _) = send(&mut width, 600.0, &line, 1e9);
         assert_eq!(width.used(), 8);
         assert!(rate > 0.95 * line(8), "{rate}");
@@ -263,7 +281,7 @@ mod tests {
     #[test]
     fn a_slow_source_decides_nothing() {
         let round_trip = milliseconds(50);
-        let mut width = Width::new(8, WINDOW, round_trip);
+        let mut width = of(8, WINDOW, round_trip);
         send(&mut width, 60.0, &line_of(125.0 * MB, round_trip), 5.0 * MB);
         assert_eq!(width.used(), 8);
     }
@@ -272,7 +290,7 @@ mod tests {
     fn nonsense_is_some_number_of_links() {
         for (window, round_trip) in [(0, Duration::ZERO), (u64::MAX, Duration::MAX / 100)] {
             for links in [0, 1, 8] {
-                let mut width = Width::new(links, window, round_trip);
+                let mut width = of(links, window, round_trip);
                 send(&mut width, 3.0, &|_| MB, 1e9);
                 assert!((1..=8).contains(&width.used()));
             }
