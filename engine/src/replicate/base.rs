@@ -7,11 +7,11 @@
 
 use std::collections::HashSet;
 
+use super::TOGETHER_MAX;
 use crate::event::{Event, Observer};
 use crate::hold::{BaseHold, Held, KeepBase};
 use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
-use crate::protocol::message::NAMES_MAX;
 use crate::zfs::{Dataset, Scope};
 
 /// A tree on a target.
@@ -116,10 +116,10 @@ impl<'a> BaseChange<'a> {
             let peer = peer.name.clone();
             observer.event(&Event::Step { peer, command });
         }
-        for part in self.hold.chunks(NAMES_MAX) {
+        for part in self.hold.chunks(TOGETHER_MAX) {
             peer.hold_kept(part.to_vec(), self.base.tag.clone()).await?;
         }
-        for part in self.release.chunks(NAMES_MAX) {
+        for part in self.release.chunks(TOGETHER_MAX) {
             let tag = self.base.tag.clone();
             peer.release_kept(part.to_vec(), tag).await?;
         }

@@ -58,6 +58,11 @@ pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
 pub use run::{DatasetReport, Report};
 pub use transfer::Moved;
 
+/// So many snapshots are held, released or destroyed by one call. ZFS does that in
+/// one transaction group, and until that is written nobody else's snapshot, receive
+/// or `sync` of the same pool comes to its end.
+const TOGETHER_MAX: usize = 500;
+
 pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{discard_command, send_command, snapshot_command};
 pub(crate) use explain::{explained, find_renamed};

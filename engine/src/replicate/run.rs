@@ -1,5 +1,7 @@
 //! The driver of one replication.
 
+use std::collections::BTreeSet;
+
 use super::archive::Archived;
 use super::base::{BaseChange, Place};
 use super::commands::snapshot_command;
@@ -145,6 +147,7 @@ pub(super) async fn attempt(
         target_tree = listed.unwrap_or_default();
     }
     begun.completed = report.datasets.len();
+    let mut in_use = BTreeSet::new();
     if let Some(series) = job.snapshot.series() {
         if !is_there {
             transfers.take(&source_tree, short, job.scope).await?;
@@ -155,7 +158,7 @@ pub(super) async fn attempt(
                 .snapshots
                 .retain(|snapshot| snapshot.short != *short);
         }
-        transfers
+        in_use = transfers
             .destroy_unsent(series, &job.target, &source_tree, &target_tree)
             .await;
         let listed = transfers.source.tree(&job.source, job.scope).await?;
@@ -176,7 +179,7 @@ pub(super) async fn attempt(
         let listed = transfers.target.tree(&job.target, job.scope).await?;
         target_tree = listed.unwrap_or_default();
         transfers
-            .destroy_obsolete(series, &plan, &source_tree, &target_tree)
+            .destroy_obsolete((series, &plan), &source_tree, &target_tree, &in_use)
             .await;
     }
     Ok(report)

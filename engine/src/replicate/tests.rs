@@ -14,6 +14,7 @@ mod peers;
 mod persist;
 mod played;
 mod progress;
+mod prune;
 mod sizes;
 mod stalls;
 mod wire;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
+use super::TOGETHER_MAX;
 use super::commands::send_command;
 use super::error::ReplicateError;
 use super::estimate::{self, Estimate};
@@ -19,7 +20,6 @@ use crate::name::{DatasetName, Guid, SnapshotName};
 use crate::peer::{Peer, PeerError};
 use crate::plan::{DatasetPlan, Skipped, Step, TreePlan};
 use crate::protocol::failure::Failure;
-use crate::protocol::message::NAMES_MAX;
 use crate::stream::compress::Compression;
 use crate::zfs::{Base, ByName, Dataset, ZfsErrorKind};
 
@@ -146,13 +146,11 @@ impl Transfers<'_> {
     }
 
     async fn hold_and_transfer(&mut self, plan: &TreePlan) -> Result<Report, ReplicateError> {
-        for part in snapshots_in_use(plan).chunks(NAMES_MAX) {
+        for part in snapshots_in_use(plan).chunks(TOGETHER_MAX) {
             let held = self.source.hold(part.to_vec()).await;
             held.map_err(vanished)?;
         }
-        for part in bases_in_use(plan).chunks(NAMES_MAX) {
-            self.hold_bases(part.to_vec()).await?;
-        }
+        self.hold_bases(bases_in_use(plan)).await?;
         self.clear(plan).await?;
         let bytes = self.estimates.iter().flatten().sum();
         self.source.widen_for(bytes, self.observer).await?;
@@ -187,14 +185,21 @@ impl Transfers<'_> {
 
     /// Holds what streams go onto. A target where that is not allowed, or not
     /// possible, can be replicated to all the same: should somebody destroy the
-    /// base meanwhile, the receive fails and nothing is lost.
+    /// base meanwhile, the receive fails and nothing is lost. After a refusal the
+    /// others are not tried.
     pub(super) async fn hold_bases(
         &mut self,
         bases: Vec<(DatasetName, Guid)>,
     ) -> Result<(), ReplicateError> {
-        let Err(error) = self.target.hold_bases(bases).await else {
-            return Ok(());
-        };
+        for part in bases.chunks(TOGETHER_MAX) {
+            if let Err(error) = self.target.hold_bases(part.to_vec()).await {
+                return self.go_on_without(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on_without(&self, error: PeerError) -> Result<(), ReplicateError> {
         let tolerated = matches!(
             error.failure(),
             Some(Failure::Zfs(zfs))

@@ -256,6 +256,34 @@ fn a_transfer_that_was_cut_goes_on_where_it_was_cut() {
 }
 
 #[test]
+fn an_older_snapshot_that_is_held_stays_and_keeps_no_other() {
+    let Some(images) = Images::create(&["tank", "safe"]) else {
+        return;
+    };
+    let held = [snapshot("safe/deep/vol@ours-1")];
+    let tag = HoldTag::parse("zferry:test").unwrap();
+    for (run, left) in [
+        (1, &["ours-1"][..]),
+        (2, &["ours-1", "ours-2"]),
+        (3, &["ours-1", "ours-3"]),
+        (4, &["ours-4"]),
+    ] {
+        if run == 4 {
+            images.release(&held, &tag).unwrap();
+        }
+        put(&images, "tank/vol", u64::from(run));
+        go(&images, run, None).unwrap();
+        if run == 1 {
+            images.hold_kept(&held, &tag).unwrap();
+        }
+        let tree = images.tree(&dataset("safe/deep/vol"), Scope::One);
+        let tree = tree.unwrap().unwrap();
+        let shorts = tree[0].snapshots.iter().map(|s| s.short.as_str());
+        assert!(shorts.eq(left.iter().copied()), "after run {run}: {tree:?}");
+    }
+}
+
+#[test]
 fn a_target_that_was_changed_is_a_conflict_until_it_is_rolled_back() {
     let Some(images) = Images::create(&["tank", "safe"]) else {
         return;
