@@ -12,7 +12,7 @@ use crate::peer::wire::{WireError, WireWriter};
 use crate::protocol::failure::Failure;
 use crate::protocol::message::{Reply, Request};
 use crate::stream::frame::{FrameError, Kind};
-use crate::transport::bundle::{self, LINKS_MAX, Pace};
+use crate::transport::bundle::{self, Capacity, LINKS_MAX};
 
 /// How long sessions that the driver has opened may take to join.
 const JOIN_MAX: Duration = Duration::from_secs(10);
@@ -99,12 +99,12 @@ impl Session {
             return Err(FrameError::Unexpected(frame.header.kind).into());
         }
         let door = self.helper.door.as_ref().filter(|_| sparing);
-        let pace = door.map(|door| Pace {
+        let each = door.map(|door| Capacity {
             window_bytes: door.window_bytes(),
             round_trip,
         });
         self.reader.widen(inbounds);
-        let _ = self.writer.widen(outbounds, pace);
+        let _ = self.writer.widen(outbounds, each);
         self.beating = Beating::start(&self.writer, &self.activity);
         Ok(())
     }

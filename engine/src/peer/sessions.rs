@@ -29,7 +29,7 @@ use crate::event::{Event, Observer};
 use crate::protocol::failure::Failure;
 use crate::protocol::join::Token;
 use crate::protocol::message::{Reply, Request};
-use crate::transport::bundle::{self, LINKS_MAX, Pace};
+use crate::transport::bundle::{self, Capacity, LINKS_MAX};
 use crate::transport::{Link, Reopen};
 
 /// With less than this to move, one connection is done before others are open.
@@ -192,11 +192,11 @@ impl Peer {
         self.request(&Request::Widened).await?;
         let (inbounds, outbounds) = bundle::halves(links);
         self.reader.widen(inbounds);
-        let pace = Pace {
+        let each = Capacity {
             window_bytes,
             round_trip,
         };
-        self.in_use = Some(self.writer.widen(outbounds, sparing.then_some(pace)));
+        self.in_use = Some(self.writer.widen(outbounds, sparing.then_some(each)));
         self.begin_beating();
         observer.event(&Event::Widened {
             peer: self.name.clone(),

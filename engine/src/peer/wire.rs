@@ -15,7 +15,7 @@ use crate::protocol::hello::{self, About, Hello, HelloError};
 use crate::protocol::pulse::Pulse;
 use crate::stream::decoder::Decoder;
 use crate::stream::frame::{Frame, FrameError, Kind};
-use crate::transport::bundle::{self, Pace};
+use crate::transport::bundle::{self, Capacity};
 use crate::transport::{Link, LinkError};
 
 /// How often each side shows that it is alive.
@@ -206,19 +206,19 @@ impl WireWriter {
     }
 
     /// From the next byte on, what is sent is spread over these links as well:
-    /// over all, or as many as are needed at this `pace`. Returns how many are in
-    /// use.
+    /// over all, or, if it is told what `each` carries, over as many as are
+    /// needed. Returns how many are in use.
     ///
     /// No other clone of this writer may be in use: what it sent would be out of
     /// place.
     pub(crate) fn widen(
         &mut self,
         more: Vec<mpsc::Sender<Bytes>>,
-        pace: Option<Pace>,
+        each: Option<Capacity>,
     ) -> watch::Receiver<usize> {
         let mut links = vec![self.outbound.clone()];
         links.extend(more);
-        let (outbound, used) = bundle::spread(links, pace);
+        let (outbound, used) = bundle::spread(links, each);
         self.outbound = outbound;
         used
     }

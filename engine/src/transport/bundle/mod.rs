@@ -30,7 +30,7 @@ use tokio::sync::mpsc;
 
 pub use gather::gather;
 pub use spread::spread;
-pub use width::Pace;
+pub use width::Capacity;
 
 use super::link::{Link, LinkError};
 
@@ -224,11 +224,11 @@ mod tests {
     async fn links_that_a_slow_line_does_not_need_are_left_unused() {
         let (near, mut far): (Vec<_>, Vec<_>) = (0..3).map(|_| local::pair()).unzip();
         let (_inbounds, senders) = halves(near);
-        let pace = Pace {
+        let each = Capacity {
             window_bytes: 2 << 20,
             round_trip: Duration::from_millis(20),
         };
-        let (outbound, mut used) = spread(senders, Some(pace));
+        let (outbound, mut used) = spread(senders, Some(each));
         let send = async {
             let piece = Bytes::from(vec![0; PIECE_BYTES_MAX]);
             while outbound.send(piece.clone()).await.is_ok() {}

@@ -6,24 +6,24 @@ use futures_util::future::select_all;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::width::{Pace, Width};
+use super::width::{Capacity, Width};
 use super::{HEAD_BYTES, MAGIC, PIECE_BYTES_MAX};
 use crate::transport::link::OUTBOUND_CHUNKS_MAX;
 
-/// Sends over `links` from now on: over all, or, if their `pace` is told, over as
-/// many of them as are needed. Ends them all once the returned sender is dropped
-/// and everything is passed on; closes it when one of them takes no more. How
-/// many are used can be watched.
+/// Sends over `links` from now on: over all, or, if it is told what `each`
+/// carries, over as many of them as are needed. Ends them all once the returned
+/// sender is dropped and everything is passed on; closes it when one of them
+/// takes no more. How many are used can be watched.
 ///
 /// Has to be called inside a tokio runtime, which carries the pieces.
 #[must_use]
 pub fn spread(
     links: Vec<mpsc::Sender<Bytes>>,
-    pace: Option<Pace>,
+    each: Option<Capacity>,
 ) -> (mpsc::Sender<Bytes>, watch::Receiver<usize>) {
     let (outbound, chunks) = mpsc::channel(OUTBOUND_CHUNKS_MAX);
     let (used, watched) = watch::channel(links.len());
-    let width = pace.map(|pace| Width::new(links.len(), pace));
+    let width = each.map(|each| Width::new(links.len(), each));
     tokio::spawn(hand_out(chunks, links, width, used));
     (outbound, watched)
 }

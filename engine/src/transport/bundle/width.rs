@@ -50,7 +50,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(600);
 
 /// What one link carries at most: a window in each round trip.
 #[derive(Debug, Clone, Copy)]
-pub struct Pace {
+pub struct Capacity {
     /// What its far end takes before it has to say that it takes more.
     pub window_bytes: u64,
     /// As it was measured before the links were filled.
@@ -62,7 +62,7 @@ pub struct Pace {
 pub struct Width {
     most: usize,
     used: usize,
-    pace: Pace,
+    each: Capacity,
     stage: Stage,
     began: Option<Instant>,
     bytes: u64,
@@ -84,18 +84,18 @@ enum Stage {
 }
 
 impl Width {
-    /// Of `links`, each of which goes at `pace`.
+    /// Of `links`, `each` of which carries so much.
     #[must_use]
-    pub fn new(links: usize, pace: Pace) -> Self {
-        let pace = Pace {
-            window_bytes: pace.window_bytes.max(1),
-            round_trip: pace.round_trip.max(Duration::from_micros(1)),
+    pub fn new(links: usize, each: Capacity) -> Self {
+        let each = Capacity {
+            window_bytes: each.window_bytes.max(1),
+            round_trip: each.round_trip.max(Duration::from_micros(1)),
         };
         Self {
             most: links.max(1),
             used: links.max(1),
-            pace,
-            stage: Stage::Settling(pace.round_trip * MEASURED_ROUND_TRIPS),
+            each,
+            stage: Stage::Settling(each.round_trip * MEASURED_ROUND_TRIPS),
             began: None,
             bytes: 0,
             waited: Duration::ZERO,
@@ -133,7 +133,7 @@ impl Width {
     }
 
     fn measured(&self) -> Duration {
-        MEASURED_MIN.max(self.pace.round_trip * MEASURED_ROUND_TRIPS)
+        MEASURED_MIN.max(self.each.round_trip * MEASURED_ROUND_TRIPS)
     }
 
     fn begin(&mut self, stage: Stage, now: Instant) {
@@ -166,16 +166,16 @@ impl Width {
         if self.used == before {
             return self.begin(Stage::Measuring, now);
         }
-        let each = self.pace.window_bytes.saturating_add(QUEUED_BYTES);
+        let each = self.each.window_bytes.saturating_add(QUEUED_BYTES);
         let left = before.abs_diff(self.used) as f64 * each as f64;
         let out = Duration::try_from_secs_f64(left / rate).unwrap_or(SETTLING_MAX);
-        let settling = (out + self.pace.round_trip * MEASURED_ROUND_TRIPS).min(SETTLING_MAX);
+        let settling = (out + self.each.round_trip * MEASURED_ROUND_TRIPS).min(SETTLING_MAX);
         self.begin(Stage::Settling(settling), now);
     }
 
     /// How many links carry so much without being full.
     fn needed(&self, rate: f64) -> usize {
-        let each = FULL * self.pace.window_bytes as f64 / self.pace.round_trip.as_secs_f64();
+        let each = FULL * self.each.window_bytes as f64 / self.each.round_trip.as_secs_f64();
         (1..self.most)
             .find(|links| *links as f64 * each >= rate)
             .unwrap_or(self.most)
@@ -194,11 +194,11 @@ mod tests {
     type Line<'a> = &'a dyn Fn(usize) -> f64;
 
     fn of(links: usize, window_bytes: u64, round_trip: Duration) -> Width {
-        let pace = Pace {
+        let each = Capacity {
             window_bytes,
             round_trip,
         };
-        Width::new(links, pace)
+        Width::new(links, each)
     }
 
     fn milliseconds(milliseconds: u64) -> Duration {
