@@ -66,19 +66,60 @@ async fn an_older_snapshot_that_is_held_or_has_a_clone_stays_alone() {
     ensure_equal(&source, &target, "after all");
 }
 
+/// A source with so many snapshots of earlier runs that were never sent.
+fn with_unsent(number: usize, faults: &Faults) -> (Model, Model) {
+    let (source, target) = machines(faults);
+    for run in 0..number {
+        let unsent = format!("tank/a@ours-0000-{run}");
+        source.by_hand().snapshot(&unsent).unwrap();
+    }
+    (source, target)
+}
+
+/// The calls that destroyed snapshots of `model`: which operation each was, and
+/// how many snapshots it named.
+fn destroying(model: &Model) -> Vec<(u64, usize)> {
+    let log = model.log().into_iter();
+    let calls = log.filter(|logged| logged.command.starts_with("zfs destroy"));
+    calls
+        .filter_map(|logged| Some((logged.number?, logged.command.matches("@").count())))
+        .collect()
+}
+
 #[tokio::test]
 async fn no_more_than_500_snapshots_go_by_one_call() {
-    let (source, target) = machines(&Faults::default());
-    for run in 0..1200 {
-        let left_over = format!("tank/a@ours-0000-{run}");
-        source.by_hand().snapshot(&left_over).unwrap();
-    }
+    let (source, target) = with_unsent(1200, &Faults::default());
     go(&job(1), &source, &target).await.unwrap();
     assert_eq!(snapshots(&source, "tank/a"), ["ours-0001"]);
-    let log = source.log().into_iter().map(|logged| logged.command);
-    let destroyed: Vec<_> = log
-        .filter(|command| command.starts_with("zfs destroy"))
-        .map(|command| command.matches("ours-0000").count())
-        .collect();
-    assert_eq!(destroyed, [500, 500, 200]);
+    let numbers = destroying(&source).into_iter().map(|(_, number)| number);
+    assert_eq!(numbers.collect::<Vec<_>>(), [500, 500, 200]);
+}
+
+#[test]
+fn a_run_that_is_cut_between_two_calls_leaves_the_rest_to_the_next() {
+    let faults = Faults::default();
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    let (source, target) = with_unsent(700, &faults);
+    let begun = faults.operations();
+    runtime().block_on(go(&job(1), &source, &target)).unwrap();
+    let second = destroying(&source)[1].0 - begun;
+    for (fault, left) in [(Fault::CrashBefore, 200), (Fault::CrashAfter, 0)] {
+        let faults = Faults::default();
+        let (source, target) = with_unsent(700, &faults);
+        faults.fail_at(faults.operations() + second, fault);
+        runtime()
+            .block_on(go(&job(1), &source, &target))
+            .unwrap_err();
+        source.revive();
+        let there = snapshots(&source, "tank/a").into_iter();
+        let unsent = there.filter(|short| short.starts_with("ours-0000"));
+        assert_eq!(unsent.count(), left, "{fault:?}");
+        runtime().block_on(go(&job(2), &source, &target)).unwrap();
+        ensure_equal(&source, &target, "after the next run");
+    }
 }
