@@ -63,7 +63,16 @@ fn cut_and_converge(victim: Victim) {
     service.lab.put("tank/data", &content);
     for round in 0..2 {
         // The first time in a full stream, the second in an increment.
-        let mut child = start(&mut service.command("n1", &["--json", "sync", "update", "web"]));
+        // A fast machine would be done before it is told that anything has moved.
+        let slowly = [
+            "--json",
+            "sync",
+            "update",
+            "--bandwidth-limit",
+            "10M",
+            "web",
+        ];
+        let mut child = start(&mut service.command("n1", &slowly));
         moving(&mut child);
         strike(&service, &mut child, victim);
         let ran = Ran::after(child);

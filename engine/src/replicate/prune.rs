@@ -110,9 +110,9 @@ impl Transfers<'_> {
     }
 }
 
-/// Destroys these, [`TOGETHER_MAX`] by one call. One that is held or has a clone stays,
-/// and keeps no other: these are told, and returned. After another failure the
-/// rest stays, which is told too.
+/// Destroys these, [`TOGETHER_MAX`] by one call. One that is held or has a clone
+/// stays, and keeps no other: these are told, and returned. After another failure
+/// the rest stays, which is told too.
 async fn destroy(
     peer: &mut Peer,
     observer: &dyn Observer,
