@@ -58,12 +58,13 @@ pub use persist::{Allowance, PersistError, Unreachable, replicate_persistently};
 pub use run::{DatasetReport, Report};
 pub use transfer::Moved;
 
-/// So many snapshots are held, released or destroyed by one call. ZFS does that in
-/// one transaction group, and until that is written nobody else's snapshot, receive
-/// or `sync` of the same pool comes to its end.
-const TOGETHER_MAX: usize = 500;
-
 pub(crate) use base::{BaseChange, Place};
 pub(crate) use commands::{discard_command, send_command, snapshot_command};
 pub(crate) use explain::{explained, find_renamed};
 pub(crate) use transfers::{Transfers, vanished};
+
+/// So many snapshots are held by one call, or destroyed because they are old. ZFS
+/// does that in one transaction group, and whatever else of the pool waits for one
+/// (a snapshot, the end of a receive) waits for it. What is given up on a target
+/// goes by one call all the same: all of it or nothing.
+const TOGETHER_MAX: usize = 500;
