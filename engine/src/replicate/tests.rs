@@ -72,6 +72,22 @@ impl Observer for Told {
     }
 }
 
+impl Told {
+    fn notices(&self) -> Vec<String> {
+        let told = self.0.lock().unwrap();
+        let text = |event: &Event| match event {
+            Event::Notice { peer, text } => Some(format!("{peer}: {text}")),
+            _ => None,
+        };
+        told.iter().filter_map(text).collect()
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().unwrap()
+}
+
 fn about() -> About {
     About {
         program: "zferry test".into(),
@@ -323,12 +339,6 @@ async fn what_a_cut_run_left_is_completed_by_the_next_one() {
 }
 
 fn sweep(first_runs: u32, fault: Fault) -> u64 {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for operation in 1.. {
         let faults = Faults::default();
         let (source, target) = machines(&faults);
@@ -384,12 +394,6 @@ fn a_run_may_be_cut_at_any_operation() {
 
 #[test]
 fn a_run_that_completes_a_cut_one_may_be_cut_at_any_operation() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for fault in [
         Fault::CrashBefore,
         Fault::CrashMidway,

@@ -134,12 +134,6 @@ async fn a_snapshot_that_vanishes_after_the_plan_is_a_passing_failure() {
 
 #[test]
 fn a_run_that_carries_snapshots_may_be_cut_at_any_operation() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for fault in [
         Fault::CrashBefore,
         Fault::CrashMidway,

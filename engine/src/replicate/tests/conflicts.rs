@@ -403,12 +403,6 @@ async fn no_option_destroys_more_than_the_rehearsal_showed() {
 
 #[test]
 fn a_run_that_puts_the_target_aside_may_be_cut_at_any_operation() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for fault in [Fault::CrashBefore, Fault::CrashMidway, Fault::CrashAfter] {
         let mut points = 0;
         for operation in 1.. {

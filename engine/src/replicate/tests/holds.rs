@@ -180,10 +180,6 @@ async fn a_held_base_moves_with_each_run_and_goes_with_the_option() {
 
 #[test]
 fn a_run_that_holds_its_base_may_be_cut_at_any_operation() {
-    let runtime = || {
-        let mut builder = tokio::runtime::Builder::new_current_thread();
-        builder.enable_all().build().unwrap()
-    };
     for fault in [
         Fault::CrashBefore,
         Fault::CrashMidway,
@@ -232,18 +228,6 @@ fn a_run_that_holds_its_base_may_be_cut_at_any_operation() {
     }
 }
 
-/// Keeps what it is told.
-#[derive(Default)]
-struct Notices(Mutex<Vec<String>>);
-
-impl Observer for Notices {
-    fn event(&self, event: &Event) {
-        if let Event::Notice { text, .. } = event {
-            self.0.lock().unwrap().push(text.clone());
-        }
-    }
-}
-
 /// Number of the operation that holds the bases on the target.
 async fn operation_of_the_hold() -> u64 {
     let faults = Faults::default();
@@ -267,15 +251,13 @@ async fn a_target_where_holding_is_not_allowed_is_served_and_that_is_told() {
     write(&source, 2);
     let refused = Fault::Error(ZfsErrorKind::Permission);
     faults.fail_at(faults.operations() + operation, refused);
-    let notices = Notices::default();
+    let told = Told::default();
     let (mut from, mut to) = (peer("a", &source).await, peer("b", &target).await);
-    replicate(&job(2), &mut from, &mut to, &notices)
-        .await
-        .unwrap();
+    replicate(&job(2), &mut from, &mut to, &told).await.unwrap();
     ensure_equal(&source, &target, "without a hold");
-    let told = notices.0.into_inner().unwrap();
+    let told = told.notices();
     assert!(
-        told.len() == 1 && told[0].starts_with("bases are not held"),
+        told.len() == 1 && told[0].starts_with("b: bases are not held"),
         "{told:?}"
     );
 }

@@ -153,12 +153,6 @@ async fn changes_beside_the_part_of_a_cut_stream_are_rolled_back_and_the_part_go
 
 #[test]
 fn a_run_that_gives_up_what_may_be_lost_may_be_cut_at_any_operation() {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for fault in [
         Fault::CrashBefore,
         Fault::CrashMidway,

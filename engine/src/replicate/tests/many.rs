@@ -151,12 +151,6 @@ async fn after_an_error_nothing_is_begun_and_what_is_under_way_is_completed() {
 }
 
 fn sweep(first_runs: u32, fault: Fault) -> u64 {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     let go = |number: u32, models: (&Model, &Model)| {
         runtime().block_on(async { run(number, models, &Told::default()).await })
     };

@@ -226,12 +226,6 @@ async fn a_part_that_went_on_since_it_was_looked_at_is_not_given_up() {
 
 /// Fails operation 1, 2, 3 … of a run that gives a part up.
 fn sweep(fault: Fault, in_step: bool) -> u64 {
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
     for operation in 1.. {
         let faults = Faults::default();
         let (source, target) = machines(&faults);

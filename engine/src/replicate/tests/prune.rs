@@ -17,12 +17,7 @@ async fn next_run(run: u32, source: &Model, target: &Model) -> Vec<String> {
     replicate(&job(run), &mut from, &mut to, &told)
         .await
         .unwrap();
-    let notice = |event| match event {
-        Event::Notice { peer, text } => Some(format!("{peer}: {text}")),
-        _ => None,
-    };
-    let told = told.0.into_inner().unwrap();
-    let mut notices: Vec<_> = told.into_iter().filter_map(notice).collect();
+    let mut notices = told.notices();
     notices.sort();
     notices
 }
@@ -95,31 +90,71 @@ async fn no_more_than_500_snapshots_go_by_one_call() {
     assert_eq!(numbers.collect::<Vec<_>>(), [500, 500, 200]);
 }
 
+/// More datasets than go by one call, below the root.
+fn broad() -> Vec<String> {
+    (0..510).map(|n| format!("c{n}")).collect()
+}
+
+fn write_broad(source: &Model, version: u8) {
+    for name in broad() {
+        let name = format!("tank/a/{name}");
+        source.by_hand().write(&name, 0, &[version; 10]).unwrap();
+    }
+}
+
+/// Machines with these datasets after a run, and changes since.
+fn broad_after_a_run(faults: &Faults) -> (Model, Model) {
+    let (source, target) = machines(faults);
+    for name in broad() {
+        source.by_hand().create(&format!("tank/a/{name}")).unwrap();
+    }
+    runtime().block_on(go(&job(1), &source, &target)).unwrap();
+    write_broad(&source, 2);
+    (source, target)
+}
+
 #[test]
 fn a_run_that_is_cut_between_two_calls_leaves_the_rest_to_the_next() {
     let faults = Faults::default();
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
-    let (source, target) = with_unsent(700, &faults);
+    let (source, target) = broad_after_a_run(&faults);
     let begun = faults.operations();
-    runtime().block_on(go(&job(1), &source, &target)).unwrap();
-    let second = destroying(&source)[1].0 - begun;
-    for (fault, left) in [(Fault::CrashBefore, 200), (Fault::CrashAfter, 0)] {
+    runtime().block_on(go(&job(2), &source, &target)).unwrap();
+    let left = |source: &Model, target: &Model| {
+        let sides = [(source, "tank/a"), (target, "backup/deep/a")];
+        sides.map(|(model, root)| {
+            let all = broad().into_iter();
+            let older = all.filter(|name| snapshots(model, &format!("{root}/{name}")).len() > 1);
+            older.count()
+        })
+    };
+    assert_eq!(left(&source, &target), [0, 0]);
+    let calls = [&source, &target].map(destroying);
+    for (side, fault) in [
+        (1, Fault::CrashBefore),
+        (1, Fault::CrashAfter),
+        (0, Fault::CrashBefore),
+    ] {
+        let [.., (_, 500), (second, 13)] = calls[side][..] else {
+            panic!("{calls:?}");
+        };
         let faults = Faults::default();
-        let (source, target) = with_unsent(700, &faults);
-        faults.fail_at(faults.operations() + second, fault);
-        runtime()
-            .block_on(go(&job(1), &source, &target))
-            .unwrap_err();
-        source.revive();
-        let there = snapshots(&source, "tank/a").into_iter();
-        let unsent = there.filter(|short| short.starts_with("ours-0000"));
-        assert_eq!(unsent.count(), left, "{fault:?}");
-        runtime().block_on(go(&job(2), &source, &target)).unwrap();
+        let (source, target) = broad_after_a_run(&faults);
+        faults.fail_at(faults.operations() + second - begun, fault);
+        // Everything has arrived: whether clearing up fails is only told.
+        let _ = runtime().block_on(go(&job(2), &source, &target));
+        assert_eq!(faults.struck().len(), 1);
+        let left_by_cut = left(&source, &target)[side];
+        let some = 1..broad().len();
+        assert_eq!(some.contains(&left_by_cut), fault == Fault::CrashBefore);
+        for model in [&source, &target] {
+            if model.is_crashed() {
+                model.revive();
+            }
+        }
+        write_broad(&source, 3);
+        let report = runtime().block_on(go(&job(3), &source, &target)).unwrap();
+        assert!(report.datasets.iter().all(|d| d.step != Step::Full));
+        assert_eq!(left(&source, &target), [0, 0], "{side} {fault:?}");
         ensure_equal(&source, &target, "after the next run");
     }
 }
